@@ -1,0 +1,358 @@
+"""The store's interface: accounts, mailboxes, messages, changes. Behind it stands one engine (`store.ENGINES`).
+
+All methods are synchronous and short: one transaction each. A write assigns one new modseq (RFC 7162), the same to all it
+touches; modseqs of an account grow in commit order, UIDs of a mailbox likewise, and neither is ever given twice, not even
+after a power cut. Messages are added through `Committer` only: what it has answered is on disk.
+
+Nothing here knows SQLite or paths: a second engine can stand behind the same protocol.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntFlag
+from typing import Any, Protocol
+
+from echomox.imap.search import Key
+from echomox.message.structure import Structure
+
+
+class Flag(IntFlag):
+    """Flags that have a bit of their own; all others are keywords."""
+
+    SEEN = 1
+    ANSWERED = 2
+    FLAGGED = 4
+    DELETED = 8
+    DRAFT = 16
+    FORWARDED = 32
+    JUNK = 64
+    NOTJUNK = 128
+    MDNSENT = 256
+    PHISHING = 512
+
+
+WIRE_FLAGS: Mapping[Flag, str] = {
+    Flag.SEEN: "\\Seen",
+    Flag.ANSWERED: "\\Answered",
+    Flag.FLAGGED: "\\Flagged",
+    Flag.DELETED: "\\Deleted",
+    Flag.DRAFT: "\\Draft",
+    Flag.FORWARDED: "$Forwarded",
+    Flag.JUNK: "$Junk",
+    Flag.NOTJUNK: "$NotJunk",
+    Flag.MDNSENT: "$MDNSent",
+    Flag.PHISHING: "$Phishing",
+}
+
+SPECIAL_USES = ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash", "\\Flagged", "\\All", "\\Important")
+DEFAULT_MAILBOXES: Mapping[str, str] = {
+    "INBOX": "",
+    "Drafts": "\\Drafts",
+    "Sent": "\\Sent",
+    "Archive": "\\Archive",
+    "Trash": "\\Trash",
+    "Junk": "\\Junk",
+    "Rejects": "",
+}
+SEPARATOR = "/"
+
+
+class StoreError(Exception):
+    """Base of what the store refuses."""
+
+
+class NoSuchAccount(StoreError):
+    pass
+
+
+class NoSuchMailbox(StoreError):
+    pass
+
+
+class MailboxExists(StoreError):
+    pass
+
+
+class BadMailboxName(StoreError):
+    """str() says why: empty level, too long, too deep, control character, reserved."""
+
+
+class OverQuota(StoreError):
+    pass
+
+
+class LimitExceeded(StoreError):
+    """Too many keywords, mailboxes …; str() says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """T02. unread: neither \\Seen nor \\Deleted; unseen: not \\Seen; size: bytes with prefixes."""
+
+    id: int
+    name: str
+    uidvalidity: int
+    uidnext: int
+    special_use: str
+    subscribed: bool
+    total: int
+    deleted: int
+    unread: int
+    unseen: int
+    size: int
+    modseq: int
+    """Highest modseq of a change in this mailbox."""
+    recent: int
+    """Messages with this UID or a higher one have been shown as \\Recent to no session yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A mailbox as a session first sees it; uids ascending, position + 1 is the sequence number."""
+
+    mailbox: Mailbox
+    uids: array[int]
+    """array('I')"""
+    recent_from: int
+    """Messages with this UID or a higher one are \\Recent in this session."""
+    first_unseen: int
+    """UID of the first message without \\Seen; 0 for none."""
+    keywords: tuple[str, ...]
+    """Keywords in use in this mailbox, sorted."""
+    modseq: int
+    """The account's modseq of this picture: changes after it come from `changes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened in one mailbox after `since`, up to and including `modseq`, net: a message both added and expunged
+    in between is only in `expunged`. changed holds new messages too; both ascend by UID."""
+
+    modseq: int
+    changed: list[tuple[int, int, str, int]]
+    """(uid, flag bits, keywords, modseq)"""
+    expunged: list[int]
+    renamed: bool = False
+    """The mailbox itself was renamed, deleted or given another UIDVALIDITY."""
+
+
+class FlagOp(Enum):
+    SET = "set"
+    ADD = "add"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsStored:
+    """changed: (uid, bits, keywords) of the messages whose flags are now different; conflicts: UIDs whose modseq is above
+    UNCHANGEDSINCE (untouched); missing: UIDs that are expunged; modseq: of this change, or of the account if none."""
+
+    modseq: int
+    changed: list[tuple[int, int, str]]
+    conflicts: list[int]
+    missing: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """COPYUID (RFC 4315 3): source[i] became target[i] in the mailbox with `uidvalidity`."""
+
+    uidvalidity: int
+    source: list[int]
+    target: list[int]
+    modseq: int
+
+
+class Content(Protocol):
+    """The bytes of a message as clients see them: prefix (our trace headers) and file as one."""
+
+    size: int
+    prefix_size: int
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A14: one login attempt."""
+
+    time: float
+    address: str
+    protocol: str
+    mechanism: str
+    result: str
+    remote_ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class LearnItem:
+    """F06: what the user said of a message. label "spam", "ham" or "" (no longer either); applied by the trainer, once per id."""
+
+    id: int
+    message_id: int
+    label: str
+
+
+COLUMNS = (
+    "id uid modseq flags keywords size received saved envelope body bodystructure parts preview message_id subject "
+    "prefix sent verdict"
+).split()
+"""What `fetch` can give. flags: int of Flag bits; keywords: space-separated, sorted, "" for none; received, saved, sent: Unix
+seconds (float); envelope, body, bodystructure: bytes, ready for the wire; parts: see message.structure; prefix: bytes."""
+
+
+class AccountStore(Protocol):
+    """One account. Safe to use from one thread at a time; each process opens its own."""
+
+    name: str
+
+    def modseq(self) -> int:
+        """The account's highest modseq: cheap, read before every look at changes."""
+        ...
+
+    # mailboxes
+    def mailboxes(self) -> list[Mailbox]: ...
+    def mailbox(self, name: str) -> Mailbox: ...
+    def mailbox_by_id(self, mailbox_id: int) -> Mailbox: ...
+    def special_mailbox(self, use: str) -> Mailbox | None: ...
+    def create_mailbox(self, name: str, special_use: str = "") -> Mailbox:
+        """Makes missing parents too."""
+        ...
+
+    def rename_mailbox(self, old: str, new: str) -> None:
+        """With children. Renaming INBOX moves its messages to a new mailbox (RFC 9051 6.3.6)."""
+        ...
+
+    def delete_mailbox(self, name: str) -> None:
+        """With its messages; children stay, the name then is a \\NonExistent parent in LIST."""
+        ...
+
+    def subscribe(self, name: str, on: bool) -> None:
+        """A subscription may name a mailbox that does not exist."""
+        ...
+
+    def subscriptions(self) -> list[str]: ...
+
+    # messages
+    def select(self, mailbox_id: int, claim_recent: bool) -> Selected: ...
+    def changes(self, mailbox_id: int, since: int) -> Changes: ...
+    def fetch(self, mailbox_id: int, low: int, high: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Rows of the messages with low <= UID <= high that are not expunged, ascending by UID, values in the order of `columns`.
+        The iterator must be consumed, or dropped, before the next write."""
+        ...
+
+    def content(self, message_id: int) -> Content: ...
+    def search(self, mailbox_id: int, key: Key, uids: array[int]) -> list[int]:
+        """UIDs, ascending, of the messages of `uids` (the caller's view; sequence numbers in `key` are positions in it) that match."""
+        ...
+
+    def store_flags(
+        self, mailbox_id: int, uids: Collection[int], op: FlagOp, flags: int, keywords: Collection[str], unchanged_since: int | None = None
+    ) -> FlagsStored: ...
+    def expunge(self, mailbox_id: int, uids: Collection[int] | None) -> tuple[list[int], int]:
+        """Removes the messages with \\Deleted, of `uids` or of all. Returns (UIDs removed, modseq)."""
+        ...
+
+    def remove(self, mailbox_id: int, uids: Collection[int]) -> tuple[list[int], int]:
+        """Removes messages whether or not they have \\Deleted."""
+        ...
+
+    def copy(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied: ...
+    def move(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied: ...
+
+    # secrets and logins
+    def secrets(self) -> Mapping[str, str]:
+        """Derived secrets by scheme: bcrypt, scram-sha-256, scram-sha-1, cram-md5; and "generation", a number that grows."""
+        ...
+
+    def set_secrets(self, secrets: Mapping[str, str]) -> None: ...
+    def log_login(self, login: Login) -> None: ...
+    def logins(self, limit: int = 1000) -> list[Login]: ...
+
+    # learning
+    def learn_outbox(self, after: int, limit: int) -> list[LearnItem]: ...
+    def learned(self, up_to: int) -> None:
+        """Forgets outbox items up to this id; the trainer has them."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One mailbox a message is added to."""
+
+    account: str
+    mailbox: str
+    """A name; it is made if it does not exist and it is one of DEFAULT_MAILBOXES."""
+    prefix: bytes = b""
+    flags: int = 0
+    keywords: tuple[str, ...] = ()
+    verdict: str = ""
+    """JSON of the filter's verdict, kept with the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """One message for one or more mailboxes. source: its bytes, or the id of a file in the worker's spool. delivery: an id that
+    is unique for ever (the journal's replay goes by it)."""
+
+    source: bytes | str
+    structure: Structure
+    targets: Sequence[Target]
+    delivery: str
+    received: float
+    mail_from: str = ""
+    remote_ip: str = ""
+    learn: bool = field(default=False)
+    """An APPEND by the user (into Junk it says spam), not a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    account: str
+    mailbox_id: int
+    message_id: int
+    uid: int
+    uidvalidity: int
+    modseq: int
+
+
+class Committer(Protocol):
+    """Adds messages durably, many at once: one fdatasync serves all that wait. One per worker process."""
+
+    async def add(self, addition: Addition) -> list[Added]:
+        """Returns, one per target, when power may fail. Raises StoreError, or OSError when the disk is full: then nothing
+        was added anywhere."""
+        ...
+
+    async def close(self) -> None:
+        """Waits for what is under way and writes a checkpoint."""
+        ...
+
+
+class Engine(Protocol):
+    on_change: Callable[[str, int], None]
+    """Called with (account, modseq) after each committed write of this process; rings the bell."""
+
+    def accounts(self) -> list[str]: ...
+    def create(self, account: str) -> None:
+        """With the default mailboxes; does nothing when it exists."""
+        ...
+
+    def remove(self, account: str) -> None: ...
+    def open(self, account: str) -> AccountStore:
+        """Kept open and shared within the process; raises NoSuchAccount."""
+        ...
+
+    def committer(self, worker: str) -> Committer: ...
+    def recover(self) -> dict[str, int]:
+        """Replays the journals of all workers; called by the supervisor's child before any worker starts. Returns counts for the log."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,59 @@
+"""Packaging: three top-level packages (echomox, workers, shm) and two commands.
+
+Versions are bounded to what was measured and tested on CPython 3.11; aiosmtpd is exact, because
+`echomox.smtpd` overrides parts of its internals.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = "0.1.0"
+
+REQUIRES = [
+    "uvloop>=0.21,<0.24",
+    "aiosmtpd==1.4.6",
+    "numpy>=2.2,<2.5",
+    "dkimpy>=1.1.8,<1.2",
+    "pyspf>=2.0.14,<2.1",
+    "dnspython>=2.7,<3",
+    "msgpack>=1.1,<2",
+    "bottle>=0.13,<0.14",
+    "waitress>=3.0,<4",
+    "bcrypt>=4.2,<6",
+    "cryptography>=44",
+    "scramp>=1.4.8,<1.6",
+    "selectolax>=0.3.27,<2",
+    "setproctitle>=1.3.4,<2",
+    "tomlkit>=0.13,<0.16",
+]
+
+TEST = [
+    "aiosmtplib>=4,<6",
+    "hypothesis>=6.120,<7",
+    "imapclient>=3.0.1,<5",
+    "mypy>=1.14,<3",
+    "pytest>=8.3,<10",
+    "pytest-xdist>=3.6,<4",
+    "ruff>=0.9,<0.18",
+    "trustme>=1.2,<2",
+]
+
+setup(
+    name="echomox",
+    version=VERSION,
+    description="A complete mail server with a spam filter that learns and explains itself",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_packages(include=["echomox", "echomox.*", "workers", "shm"]),
+    package_data={"echomox": ["store/*.sql", "filter/data/*"]},
+    install_requires=REQUIRES,
+    extras_require={"test": TEST},
+    entry_points={
+        "console_scripts": [
+            "echomox = echomox.cli.main:main",
+            "echomox-supervisor = echomox.cli.supervisor:main",
+        ]
+    },
+)
