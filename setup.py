@@ -22,7 +22,6 @@ REQUIRES = [
     "waitress>=3.0,<4",
     "bcrypt>=4.2,<6",
     "cryptography>=44",
-    "scramp>=1.4.8,<1.6",
     "selectolax>=0.3.27,<2",
     "setproctitle>=1.3.4,<2",
     "tomlkit>=0.13,<0.16",
@@ -36,6 +35,7 @@ TEST = [
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",
     "ruff>=0.9,<0.18",
+    "scramp>=1.4.8,<1.6",
     "trustme>=1.2,<2",
 ]
 

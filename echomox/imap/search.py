@@ -1,4 +1,5 @@
-"""The search program of SEARCH (RFC 9051 6.4.4, RFC 3501 6.4.4) as values: what the grammar gives and the store evaluates."""
+"""The search program of SEARCH (RFC 9051 6.4.4, RFC 3501 6.4.4) as values: what the grammar gives and the
+store evaluates."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Messages by sequence number (uid False) or UID. ranges: inclusive pairs low <= high; 0xFFFFFFFF for "*" as high end;
-    `star` ranges have been resolved by the session before the store sees them."""
+    """Messages by sequence number (uid False) or UID. ranges: inclusive pairs low <= high; 0xFFFFFFFF for
+    "*" as high end; `star` ranges have been resolved by the session before the store sees them."""
 
     ranges: tuple[tuple[int, int], ...]
     uid: bool
@@ -38,14 +39,16 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class HasFlag:
-    """flag: as on the wire, "\\Seen" or a keyword; compared without case. "\\Recent" is resolved by the session into Sequence."""
+    """flag: as on the wire, "\\Seen" or a keyword; compared without case. "\\Recent" is resolved by the
+    session into Sequence."""
 
     flag: str
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """name: lower case. value "": the header exists. A substring without case, of the decoded field (BCC CC FROM SUBJECT TO are this too)."""
+    """name: lower case. value "": the header exists. A substring without case, of the decoded field (BCC
+    CC FROM SUBJECT TO are this too)."""
 
     name: str
     value: str
@@ -71,8 +74,9 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """field: "received" (internal date), "sent" (Date header), "saved" (RFC 8514). relation: "before", "on", "since". The date is compared
-    disregarding time and zone: as written in the message or the internal date's own zone (UTC here)."""
+    """field: "received" (internal date), "sent" (Date header), "saved" (RFC 8514). relation: "before",
+    "on", "since". The date is compared disregarding time and zone: as written in the message or the
+    internal date's own zone (UTC here)."""
 
     field: str
     relation: str
