@@ -1,8 +1,8 @@
 """The store's interface: accounts, mailboxes, messages, changes. Behind it stands one engine (`store.ENGINES`).
 
-All methods are synchronous and short: one transaction each. A write assigns one new modseq (RFC 7162), the same to all it
-touches; modseqs of an account grow in commit order, UIDs of a mailbox likewise, and neither is ever given twice, not even
-after a power cut. Messages are added through `Committer` only: what it has answered is on disk.
+All methods are synchronous and short: one transaction each. A write assigns one new modseq (RFC 7162), the same to all
+it touches; modseqs of an account grow in commit order, UIDs of a mailbox likewise, and neither is ever given twice, not
+even after a power cut. Messages are added through `Committer` only: what it has answered is on disk.
 
 Nothing here knows SQLite or paths: a second engine can stand behind the same protocol.
 """
@@ -147,8 +147,9 @@ class FlagOp(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FlagsStored:
-    """changed: (uid, bits, keywords) of the messages whose flags are now different; conflicts: UIDs whose modseq is above
-    UNCHANGEDSINCE (untouched); missing: UIDs that are expunged; modseq: of this change, or of the account if none."""
+    """changed: (uid, bits, keywords) of the messages whose flags are now different; conflicts: UIDs whose modseq is
+    above UNCHANGEDSINCE (untouched); missing: UIDs that are expunged; modseq: of this change, or of the account if
+    none."""
 
     modseq: int
     changed: list[tuple[int, int, str]]
@@ -191,7 +192,8 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class LearnItem:
-    """F06: what the user said of a message. label "spam", "ham" or "" (no longer either); applied by the trainer, once per id."""
+    """F06: what the user said of a message. label "spam", "ham" or "" (no longer either); applied by the trainer, once
+    per id."""
 
     id: int
     message_id: int
@@ -199,11 +201,12 @@ class LearnItem:
 
 
 COLUMNS = (
-    "id uid modseq flags keywords size received saved envelope body bodystructure parts preview message_id subject "
-    "prefix sent verdict"
-).split()
-"""What `fetch` can give. flags: int of Flag bits; keywords: space-separated, sorted, "" for none; received, saved, sent: Unix
-seconds (float); envelope, body, bodystructure: bytes, ready for the wire; parts: see message.structure; prefix: bytes."""
+    "id", "uid", "modseq", "flags", "keywords", "size", "received", "saved", "envelope", "body", "bodystructure",
+    "parts", "preview", "message_id", "subject", "prefix", "sent", "verdict",
+)  # fmt: skip
+"""What `fetch` can give. flags: int of Flag bits; keywords: space-separated, sorted, "" for none; received, saved,
+sent: Unix seconds (float); envelope, body, bodystructure: bytes, ready for the wire; parts: tuple of
+message.structure.Part; prefix: bytes."""
 
 
 class AccountStore(Protocol):
@@ -242,17 +245,27 @@ class AccountStore(Protocol):
     def select(self, mailbox_id: int, claim_recent: bool) -> Selected: ...
     def changes(self, mailbox_id: int, since: int) -> Changes: ...
     def fetch(self, mailbox_id: int, low: int, high: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Rows of the messages with low <= UID <= high that are not expunged, ascending by UID, values in the order of `columns`.
-        The iterator must be consumed, or dropped, before the next write."""
+        """Rows of the messages with low <= UID <= high that are not expunged, ascending by UID, values in the order of
+        `columns`. The iterator must be consumed, or dropped, before the next write."""
         ...
 
-    def content(self, message_id: int) -> Content: ...
+    def content(self, message_id: int) -> Content:
+        """Raises StoreError when the message is gone. MOVE keeps the id, COPY gives a new one."""
+        ...
+
     def search(self, mailbox_id: int, key: Key, uids: array[int]) -> list[int]:
-        """UIDs, ascending, of the messages of `uids` (the caller's view; sequence numbers in `key` are positions in it) that match."""
+        """UIDs, ascending, of the messages of `uids` (the caller's view; sequence numbers in `key` are positions in it)
+        that match."""
         ...
 
     def store_flags(
-        self, mailbox_id: int, uids: Collection[int], op: FlagOp, flags: int, keywords: Collection[str], unchanged_since: int | None = None
+        self,
+        mailbox_id: int,
+        uids: Collection[int],
+        op: FlagOp,
+        flags: int,
+        keywords: Collection[str],
+        unchanged_since: int | None = None,
     ) -> FlagsStored: ...
     def expunge(self, mailbox_id: int, uids: Collection[int] | None) -> tuple[list[int], int]:
         """Removes the messages with \\Deleted, of `uids` or of all. Returns (UIDs removed, modseq)."""
@@ -267,7 +280,8 @@ class AccountStore(Protocol):
 
     # secrets and logins
     def secrets(self) -> Mapping[str, str]:
-        """Derived secrets by scheme: bcrypt, scram-sha-256, scram-sha-1, cram-md5; and "generation", a number that grows."""
+        """Derived secrets by scheme: bcrypt, scram-sha-256, scram-sha-1, cram-md5; and "generation", a number that
+        grows."""
         ...
 
     def set_secrets(self, secrets: Mapping[str, str]) -> None: ...
@@ -299,8 +313,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """One message for one or more mailboxes. source: its bytes, or the id of a file in the worker's spool. delivery: an id that
-    is unique for ever (the journal's replay goes by it)."""
+    """One message for one or more mailboxes. source: its bytes, or the id of a file in the worker's spool. delivery: an
+    id that is unique for ever (the journal's replay goes by it)."""
 
     source: bytes | str
     structure: Structure
@@ -327,8 +341,8 @@ class Committer(Protocol):
     """Adds messages durably, many at once: one fdatasync serves all that wait. One per worker process."""
 
     async def add(self, addition: Addition) -> list[Added]:
-        """Returns, one per target, when power may fail. Raises StoreError, or OSError when the disk is full: then nothing
-        was added anywhere."""
+        """Returns, one per target, when power may fail. Raises StoreError, or OSError when the disk is full: then
+        nothing was added anywhere."""
         ...
 
     async def close(self) -> None:
@@ -350,9 +364,13 @@ class Engine(Protocol):
         """Kept open and shared within the process; raises NoSuchAccount."""
         ...
 
-    def committer(self, worker: str) -> Committer: ...
+    def committer(self, worker: str) -> Committer:
+        """To be called in the running loop, and closed: a journal that is left makes the next start an unclean one."""
+        ...
+
     def recover(self) -> dict[str, int]:
-        """Replays the journals of all workers; called by the supervisor's child before any worker starts. Returns counts for the log."""
+        """Replays the journals of all workers; called by the supervisor's child before any worker starts. Returns
+        counts for the log."""
         ...
 
     def close(self) -> None: ...

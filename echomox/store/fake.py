@@ -1,0 +1,510 @@
+"""An engine in memory, for unit tests of what stands above the store. It passes the same contract tests; nothing is
+durable.
+
+Every account holds mailboxes, a mailbox its messages in UID order; a copy shares the bytes. Names, flags and the
+text search are the real modules.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from echomox.imap import search as keys
+from echomox.message.structure import Structure
+from echomox.store import flags as rules
+from echomox.store import names
+from echomox.store.engine import (
+    COLUMNS,
+    DEFAULT_MAILBOXES,
+    SEPARATOR,
+    SPECIAL_USES,
+    WIRE_FLAGS,
+    Added,
+    Addition,
+    BadMailboxName,
+    Changes,
+    Copied,
+    FlagOp,
+    FlagsStored,
+    LearnItem,
+    Login,
+    Mailbox,
+    MailboxExists,
+    NoSuchAccount,
+    NoSuchMailbox,
+    Selected,
+    StoreError,
+    Target,
+)
+from echomox.store.match import Needle, field_values
+
+_BITS = {name.lower(): int(flag) for flag, name in WIRE_FLAGS.items()}
+LOGINS_AGE = 30 * 86_400
+
+
+@dataclass(slots=True)
+class FakeMessage:
+    id: int
+    uid: int
+    modseq: int
+    flags: int
+    keywords: str
+    received: float
+    saved: float
+    prefix: bytes
+    verdict: str
+    source: bytes
+    structure: Structure
+
+    @property
+    def size(self) -> int:
+        return len(self.prefix) + len(self.source)
+
+    def column(self, name: str) -> Any:
+        return getattr(self if hasattr(self, name) else self.structure, name)
+
+
+@dataclass(slots=True)
+class FakeMailbox:
+    id: int
+    name: str
+    uidvalidity: int
+    special_use: str = ""
+    uidnext: int = 1
+    recent: int = 1
+    modseq: int = 1
+    named: int = 0
+    messages: dict[int, FakeMessage] = field(default_factory=dict)
+    expunged: dict[int, int] = field(default_factory=dict)
+    keywords: set[str] = field(default_factory=set)
+
+
+class FakeContent:
+    def __init__(self, message: FakeMessage) -> None:
+        self._data = message.prefix + message.source
+        self.size = len(self._data)
+        self.prefix_size = len(message.prefix)
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        return self._data[offset : None if length is None else offset + length]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class FakeAccount:
+    def __init__(self, name: str, engine: FakeEngine) -> None:
+        self.name = name
+        self._engine = engine
+        self._modseq = 1
+        self._ids = itertools.count(1)
+        self._validities = itertools.count(int(time.time()))
+        self._mailboxes: dict[int, FakeMailbox] = {}
+        self._subscribed: set[str] = set()
+        self._words: dict[str, str] = {}
+        self._secrets: dict[str, str] = {}
+        self._logins: list[Login] = []
+        self._lessons: list[LearnItem] = []
+        self._lesson_ids = itertools.count(1)
+        for mailbox, use in DEFAULT_MAILBOXES.items():
+            self._make(mailbox, use)
+
+    # -- mailboxes
+
+    def modseq(self) -> int:
+        return self._modseq
+
+    def _bump(self, *touched: FakeMailbox) -> int:
+        self._modseq += 1
+        for mailbox in touched:
+            mailbox.modseq = self._modseq
+        self._engine.on_change(self.name, self._modseq)
+        return self._modseq
+
+    def _make(self, name: str, use: str = "") -> FakeMailbox:
+        made = FakeMailbox(len(self._mailboxes) + 1, name, next(self._validities), use)
+        self._mailboxes[made.id] = made
+        return made
+
+    def _live(self) -> list[FakeMailbox]:
+        found = [one for one in self._mailboxes.values() if one.name]
+        return sorted(found, key=lambda one: (one.name != "INBOX", one.name))
+
+    def _named(self, name: str) -> FakeMailbox:
+        name = names.mailbox_name(name)
+        for one in self._live():
+            if one.name == name:
+                return one
+        raise NoSuchMailbox(f"no mailbox {name}")
+
+    def _box(self, mailbox_id: int) -> FakeMailbox:
+        one = self._mailboxes.get(mailbox_id)
+        if one is None or not one.name:
+            raise NoSuchMailbox("the mailbox was deleted")
+        return one
+
+    def _shown(self, one: FakeMailbox) -> Mailbox:
+        counts = rules.counts([(message.flags, message.size) for message in one.messages.values()])
+        subscribed = one.name in self._subscribed
+        return Mailbox(
+            one.id, one.name, one.uidvalidity, one.uidnext, one.special_use, subscribed, *counts, one.modseq, one.recent
+        )
+
+    def mailboxes(self) -> list[Mailbox]:
+        return [self._shown(one) for one in self._live()]
+
+    def mailbox(self, name: str) -> Mailbox:
+        return self._shown(self._named(name))
+
+    def mailbox_by_id(self, mailbox_id: int) -> Mailbox:
+        return self._shown(self._box(mailbox_id))
+
+    def special_mailbox(self, use: str) -> Mailbox | None:
+        return next((self._shown(one) for one in self._live() if one.special_use == use), None)
+
+    def _exists(self, name: str) -> bool:
+        return any(one.name == name for one in self._live())
+
+    def create_mailbox(self, name: str, special_use: str = "") -> Mailbox:
+        name = names.mailbox_name(name.removesuffix(SEPARATOR))
+        if special_use and (special_use not in SPECIAL_USES or self.special_mailbox(special_use)):
+            raise BadMailboxName(f"{special_use} is unknown or taken")
+        if self._exists(name):
+            raise MailboxExists(f"mailbox {name} exists")
+        for parent in names.parents(name):
+            if not self._exists(parent):
+                self._make(parent)
+        made = self._make(name, special_use)
+        self._bump(made)
+        return self._shown(made)
+
+    def rename_mailbox(self, old: str, new: str) -> None:
+        one, new = self._named(old), names.mailbox_name(new.removesuffix(SEPARATOR))
+        if self._exists(new):
+            raise MailboxExists(f"mailbox {new} exists")
+        if one.name == "INBOX":
+            self.move(one.id, list(one.messages), self.create_mailbox(new).id)
+            return
+        below = one.name + SEPARATOR
+        if new.startswith(below):
+            raise BadMailboxName("a mailbox cannot become its own child")
+        tree = [other for other in self._live() if other is one or other.name.startswith(below)]
+        wanted = [names.mailbox_name(new + other.name[len(one.name) :]) for other in tree]
+        if any(self._exists(name) for name in wanted):
+            raise MailboxExists("a child's new name exists")
+        for parent in names.parents(new):
+            if not self._exists(parent):
+                self._make(parent)
+        modseq = self._bump()
+        for other, name in zip(tree, wanted):
+            other.name, other.named = name, modseq
+
+    def delete_mailbox(self, name: str) -> None:
+        one = self._named(name)
+        if one.name == "INBOX":
+            raise BadMailboxName("INBOX cannot be deleted")
+        modseq = self._bump(one)
+        one.expunged.update(dict.fromkeys(one.messages, modseq))
+        one.messages.clear()
+        one.name, one.special_use, one.named = "", "", modseq
+
+    def subscribe(self, name: str, on: bool) -> None:
+        (self._subscribed.add if on else self._subscribed.discard)(names.mailbox_name(name))
+
+    def subscriptions(self) -> list[str]:
+        return sorted(self._subscribed)
+
+    # -- messages
+
+    def select(self, mailbox_id: int, claim_recent: bool) -> Selected:
+        one = self._box(mailbox_id)
+        shown, recent = self._shown(one), one.recent
+        if claim_recent:
+            one.recent = one.uidnext
+        unseen = next((uid for uid, message in one.messages.items() if not message.flags & rules.SEEN), 0)
+        words = tuple(sorted(one.keywords, key=str.lower))
+        return Selected(shown, array("I", one.messages), recent, unseen, words, self._modseq)
+
+    def changes(self, mailbox_id: int, since: int) -> Changes:
+        one = self._mailboxes.get(mailbox_id)
+        if one is None:
+            return Changes(self._modseq, [], [], True)
+        changed = [
+            (message.uid, message.flags, message.keywords, message.modseq)
+            for message in one.messages.values()
+            if message.modseq > since
+        ]
+        gone = sorted(uid for uid, modseq in one.expunged.items() if modseq > since)
+        return Changes(self._modseq, changed, gone, one.named > since)
+
+    def fetch(self, mailbox_id: int, low: int, high: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        if any(column not in COLUMNS for column in columns):
+            raise ValueError(f"unknown column in {columns}")
+        one = self._mailboxes[mailbox_id]
+        chosen = [message for uid, message in one.messages.items() if low <= uid <= high]
+        return (tuple(message.column(name) for name in columns) for message in chosen)
+
+    def content(self, message_id: int) -> FakeContent:
+        for one in self._mailboxes.values():
+            for message in one.messages.values():
+                if message.id == message_id:
+                    return FakeContent(message)
+        raise StoreError("the message is gone")
+
+    def _known_words(self, one: FakeMailbox, words: Collection[str]) -> list[str]:
+        names.check_keywords(words)
+        known = [self._words.setdefault(word.lower(), word) for word in words]
+        one.keywords.update(known)
+        return known
+
+    def store_flags(
+        self,
+        mailbox_id: int,
+        uids: Collection[int],
+        op: FlagOp,
+        flags: int,
+        keywords: Collection[str],
+        unchanged_since: int | None = None,
+    ) -> FlagsStored:
+        one = self._box(mailbox_id)
+        words = list(keywords) if op is FlagOp.REMOVE else self._known_words(one, keywords)
+        mask = rules.masks(op, flags)
+        present = [one.messages[uid] for uid in sorted(uids) if uid in one.messages]
+        conflicts = [m.uid for m in present if unchanged_since is not None and m.modseq > unchanged_since]
+        changed = []
+        for message in present:
+            new = message.flags & mask.keep | mask.put, _with_words(op, message.keywords, words)
+            if message.uid not in conflicts and new != (message.flags, message.keywords):
+                changed.append((message, *new))
+        if changed:
+            modseq = self._bump(one)
+            for message, bits, kept in changed:
+                self._teach(message.id, message.flags, bits)
+                message.flags, message.keywords, message.modseq = bits, kept, modseq
+        missing = sorted(set(uids) - set(one.messages))
+        return FlagsStored(self._modseq, [(m.uid, bits, kept) for m, bits, kept in changed], conflicts, missing)
+
+    def _teach(self, message_id: int, before: int, after: int) -> None:
+        if rules.label(before) != rules.label(after):
+            self._lessons.append(LearnItem(next(self._lesson_ids), message_id, rules.label(after)))
+
+    def expunge(self, mailbox_id: int, uids: Collection[int] | None) -> tuple[list[int], int]:
+        one = self._box(mailbox_id)
+        among = one.messages if uids is None else uids
+        return self.remove(
+            mailbox_id, [u for u in among if u in one.messages and one.messages[u].flags & rules.DELETED]
+        )
+
+    def remove(self, mailbox_id: int, uids: Collection[int]) -> tuple[list[int], int]:
+        one = self._box(mailbox_id)
+        gone = sorted(uid for uid in set(uids) if uid in one.messages)
+        if gone:
+            modseq = self._bump(one)
+            for uid in gone:
+                del one.messages[uid]
+                one.expunged[uid] = modseq
+        return gone, self._modseq
+
+    def copy(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
+        return self._transfer(self._box(mailbox_id), uids, self._box(target_id), False)
+
+    def move(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
+        return self._transfer(self._box(mailbox_id), uids, self._box(target_id), True)
+
+    def _transfer(self, one: FakeMailbox, uids: Collection[int], target: FakeMailbox, move: bool) -> Copied:
+        chosen = [one.messages[uid] for uid in sorted(uids) if uid in one.messages]
+        if not chosen:
+            return Copied(target.uidvalidity, [], [], self._modseq)
+        modseq, first = self._bump(one, target) if move else self._bump(target), target.uidnext
+        for message in chosen:
+            bits = rules.after_transfer(message.flags, one.special_use if move else "", target.special_use)
+            identity = message.id if move else next(self._ids)
+            self._teach(identity, message.flags, bits)
+            if move:
+                del one.messages[message.uid]
+                one.expunged[message.uid] = modseq
+            target.messages[target.uidnext] = replace(
+                message, id=identity, uid=target.uidnext, modseq=modseq, flags=bits, saved=time.time()
+            )
+            target.uidnext += 1
+        target.keywords |= one.keywords
+        return Copied(target.uidvalidity, [m.uid for m in chosen], list(range(first, target.uidnext)), modseq)
+
+    def put(self, addition: Addition, target: Target, source: bytes) -> Added:
+        try:
+            one = self._named(target.mailbox)
+        except NoSuchMailbox:
+            use = DEFAULT_MAILBOXES[names.mailbox_name(target.mailbox)]
+            one = self._make(names.mailbox_name(target.mailbox), "" if self.special_mailbox(use) else use)
+        bits = rules.after_transfer(target.flags, "", one.special_use) if addition.learn else target.flags
+        words = names.join_keywords(self._known_words(one, target.keywords))
+        identity, now = next(self._ids), time.time()
+        if addition.learn:
+            self._teach(identity, 0, bits)
+        uid, one.uidnext = one.uidnext, one.uidnext + 1
+        modseq = self._bump(one)
+        one.messages[uid] = FakeMessage(
+            identity,
+            uid,
+            modseq,
+            bits,
+            words,
+            addition.received,
+            now,
+            target.prefix,
+            target.verdict,
+            source,
+            addition.structure,
+        )
+        return Added(self.name, one.id, identity, uid, one.uidvalidity, modseq)
+
+    def check(self, target: Target) -> None:
+        """Raises what `put` would refuse."""
+        names.check_keywords(target.keywords)
+        if names.mailbox_name(target.mailbox) not in DEFAULT_MAILBOXES:
+            self._named(target.mailbox)
+
+    def search(self, mailbox_id: int, key: keys.Key, uids: array[int]) -> list[int]:
+        one = self._mailboxes[mailbox_id]
+        view = list(enumerate(uids, 1))
+        return [uid for n, uid in view if uid in one.messages and _matches(key, one.messages[uid], n, len(view))]
+
+    # -- secrets, logins, learning
+
+    def secrets(self) -> Mapping[str, str]:
+        return dict(self._secrets)
+
+    def set_secrets(self, secrets: Mapping[str, str]) -> None:
+        generation = int(self._secrets.get("generation", "0")) + 1
+        self._secrets = {**secrets, "generation": str(generation)}
+
+    def log_login(self, login: Login) -> None:
+        self._logins = [one for one in self._logins if one.time >= login.time - LOGINS_AGE] + [login]
+
+    def logins(self, limit: int = 1000) -> list[Login]:
+        return self._logins[::-1][:limit]
+
+    def learn_outbox(self, after: int, limit: int) -> list[LearnItem]:
+        return [item for item in self._lessons if item.id > after][:limit]
+
+    def learned(self, up_to: int) -> None:
+        self._lessons = [item for item in self._lessons if item.id > up_to]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _with_words(op: FlagOp, old: str, words: Sequence[str]) -> str:
+    lower = {word.lower() for word in words}
+    kept = [] if op is FlagOp.SET else [word for word in old.split() if word.lower() not in lower]
+    return names.join_keywords(kept if op is FlagOp.REMOVE else kept + list(words))
+
+
+def _matches(key: keys.Key, message: FakeMessage, number: int, count: int) -> bool:
+    match key:
+        case keys.And(parts):
+            return all(_matches(part, message, number, count) for part in parts)
+        case keys.Or(left, right):
+            return _matches(left, message, number, count) or _matches(right, message, number, count)
+        case keys.Not(inner):
+            return not _matches(inner, message, number, count)
+        case keys.Sequence(ranges, uid):
+            place, last = (message.uid, 0xFFFFFFFF) if uid else (number, count)
+            return any(low <= place <= min(high, last) for low, high in ranges)
+        case keys.HasFlag(flag):
+            bit = _BITS.get(flag.lower())
+            return bool(message.flags & bit) if bit else flag.lower() in message.keywords.lower().split()
+        case keys.Size(octets, larger):
+            return message.size > octets if larger else message.size < octets
+        case keys.Modseq(value):
+            return message.modseq >= value
+        case keys.Age(seconds, younger):
+            age = time.time() - message.received
+            return age <= seconds if younger else age >= seconds
+        case keys.When():
+            return _matches_day(key, message)
+    return _matches_text(key, message)
+
+
+def _matches_day(key: keys.When, message: FakeMessage) -> bool:
+    if key.field == "sent":
+        day = message.structure.sent_day
+    else:
+        seconds = message.received if key.field == "received" else message.saved
+        day = datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    wanted = key.day.isoformat()
+    return bool(day) and {"before": day < wanted, "on": day == wanted, "since": day >= wanted}[key.relation]
+
+
+def _matches_text(key: keys.Key, message: FakeMessage) -> bool:
+    header = message.prefix + message.source[: message.structure.header_size]
+    match key:
+        case keys.Header(name, value):
+            return any(Needle(value).in_text(found) for found in field_values(header, name))
+        case keys.Body(value):
+            return Needle(value).in_parts(message.structure.parts, message.source)
+        case keys.Text(value):
+            needle = Needle(value)
+            return needle.in_header(header) or needle.in_parts(message.structure.parts, message.source)
+    return isinstance(key, keys.All)
+
+
+class FakeCommitter:
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+
+    async def add(self, addition: Addition) -> list[Added]:
+        source = addition.source if isinstance(addition.source, bytes) else self._engine.spool[addition.source]
+        if len(source) != addition.structure.size:
+            raise StoreError("the source has another length than its structure says")
+        for target in addition.targets:
+            self._engine.open(target.account).check(target)
+        return [self._engine.open(target.account).put(addition, target, source) for target in addition.targets]
+
+    async def close(self) -> None:
+        """Nothing waits."""
+
+
+def _no_bell(account: str, modseq: int) -> None:
+    """Until the test sets its own."""
+
+
+class FakeEngine:
+    """spool: what stands for the files of the spool, by id."""
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[str, int], None] = _no_bell
+        self.spool: dict[str, bytes] = {}
+        self._accounts: dict[str, FakeAccount] = {}
+
+    def accounts(self) -> list[str]:
+        return sorted(self._accounts)
+
+    def create(self, account: str) -> None:
+        names.account_name(account)
+        if account not in self._accounts:
+            self._accounts[account] = FakeAccount(account, self)
+
+    def remove(self, account: str) -> None:
+        if self._accounts.pop(account, None) is None:
+            raise NoSuchAccount(f"no account {account}")
+
+    def open(self, account: str) -> FakeAccount:
+        if account not in self._accounts:
+            raise NoSuchAccount(f"no account {account}")
+        return self._accounts[account]
+
+    def committer(self, worker: str) -> FakeCommitter:
+        return FakeCommitter(self)
+
+    def recover(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,72 @@
+"""What flags mean: the change a STORE makes, what counts change with it, and what it teaches the filter. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from echomox.store.engine import Flag, FlagOp
+
+SEEN, DELETED, JUNK, NOTJUNK = int(Flag.SEEN), int(Flag.DELETED), int(Flag.JUNK), int(Flag.NOTJUNK)
+OPINION = JUNK | NOTJUNK
+JUNK_USE, TRASH_USE = "\\Junk", "\\Trash"
+
+
+class Masks(NamedTuple):
+    """new = old & keep | put"""
+
+    keep: int
+    put: int
+
+
+def masks(op: FlagOp, flags: int) -> Masks:
+    """The bits of a STORE. $Junk set without $NotJunk clears $NotJunk, and the other way round."""
+    if op is FlagOp.SET:
+        return Masks(0, flags)
+    if op is FlagOp.REMOVE:
+        return Masks(~flags, 0)
+    opinion = flags & OPINION
+    return Masks(~OPINION if opinion in (JUNK, NOTJUNK) else -1, flags)
+
+
+def label(flags: int) -> str:
+    """What the user says with these flags: "spam", "ham", or "" for neither or both."""
+    return {JUNK: "spam", NOTJUNK: "ham"}.get(flags & OPINION, "")
+
+
+def after_transfer(flags: int, source_use: str, target_use: str) -> int:
+    """The flags of a message that the user moves (or copies: source_use "") into a mailbox of `target_use`.
+
+    Into Junk says spam. Out of Junk, but not into Trash: takes back what the user had said, or else says that the
+    filter was wrong.
+    """
+    if target_use == JUNK_USE:
+        return (flags | JUNK) & ~NOTJUNK
+    if source_use == JUNK_USE and target_use != TRASH_USE:
+        return flags & ~JUNK if flags & JUNK else flags | NOTJUNK
+    return flags
+
+
+class Counts(NamedTuple):
+    """What messages add to the counts of their mailbox, in the order of the columns."""
+
+    total: int
+    deleted: int
+    unread: int
+    unseen: int
+    size: int
+
+
+def states(flags: int) -> tuple[int, int, int]:
+    """(deleted, unread, unseen) of one message, each 0 or 1."""
+    return (flags & DELETED) >> 3, not flags & (SEEN | DELETED), not flags & SEEN
+
+
+def counts(rows: list[tuple[int, int]]) -> Counts:
+    """Of messages given as (flags, size)."""
+    deleted = unread = unseen = size = 0
+    for flags, octets in rows:
+        deleted += (flags & DELETED) >> 3
+        unread += not flags & (SEEN | DELETED)
+        unseen += not flags & SEEN
+        size += octets
+    return Counts(len(rows), deleted, unread, unseen, size)

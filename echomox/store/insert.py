@@ -1,0 +1,206 @@
+"""Putting messages into an account's tables: the one place that writes `message` and `content` rows, for the
+committer and the replay.
+"""
+
+# ruff: noqa: S608  # the texts put into statements are constants of this program and numbers
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from echomox.message.structure import Structure
+from echomox.store import mailboxes, messages, names
+from echomox.store.database import UID_BITS, Write
+from echomox.store.engine import DEFAULT_MAILBOXES, Addition, NoSuchMailbox, Target
+from echomox.store.flags import after_transfer, counts, label
+from echomox.store.journal import Row
+
+SHARED = [
+    "crc",
+    "file_size",
+    "mail_from",
+    "remote_ip",
+    "delivery",
+    "header_size",
+    "sent",
+    "sent_day",
+    "eight_bit",
+    "message_id",
+    "in_reply_to",
+    "subject",
+    "from_text",
+    "to_text",
+    "cc_text",
+    "bcc_text",
+    "envelope",
+    "body",
+    "bodystructure",
+    "parts",
+    "refs",
+    "preview",
+    "defects",
+]
+"""Columns of content that are the same for all recipients; id, prefix and verdict are each one's own."""
+_MESSAGE = (
+    "INSERT INTO message (key, id, content, mailbox_id, modseq, flags, size, received, saved, keywords)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?)"
+)
+_CONTENT = (
+    f"INSERT INTO content ({', '.join(SHARED)}, id, prefix, verdict) VALUES ({','.join('?' * (len(SHARED) + 3))})"
+)
+
+
+def _text(value: str) -> str:
+    """Fit for UTF-8: lone surrogates of a strange message become question marks."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def structure_values(one: Structure) -> dict[str, Any]:
+    """The columns of content that come from parsing."""
+    return {
+        "header_size": one.header_size,
+        "sent": one.sent,
+        "sent_day": one.sent_day,
+        "eight_bit": int(one.eight_bit),
+        "message_id": _text(one.message_id),
+        "in_reply_to": _text(one.in_reply_to),
+        "subject": _text(one.subject),
+        "from_text": _text(one.from_text),
+        "to_text": _text(one.to_text),
+        "cc_text": _text(one.cc_text),
+        "bcc_text": _text(one.bcc_text),
+        "envelope": one.envelope,
+        "body": one.body,
+        "bodystructure": one.bodystructure,
+        "parts": json.dumps(one.parts, separators=(",", ":")),
+        "refs": _text(" ".join(one.references)),
+        "preview": _text(one.preview),
+        "defects": _text("\n".join(one.defects)),
+    }
+
+
+def shared_values(addition: Addition, crc: int) -> tuple[Any, ...]:
+    """In the order of SHARED."""
+    return (
+        crc,
+        addition.structure.size,
+        _text(addition.mail_from),
+        addition.remote_ip,
+        addition.delivery,
+        *structure_values(addition.structure).values(),
+    )
+
+
+def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> None:
+    """rows: with their shared values; ids and keys are free. Counts follow; `state` and `uidnext` are the caller's."""
+    write.executemany(_CONTENT, [(*shared, row.id, row.prefix, row.verdict) for row, shared in rows])
+    write.executemany(
+        _MESSAGE,
+        [
+            (
+                (row.mailbox_id << UID_BITS) + row.uid,
+                row.id,
+                row.id,
+                row.mailbox_id,
+                row.modseq,
+                row.flags,
+                row.size,
+                row.received,
+                row.saved,
+                row.keywords,
+            )
+            for row, _ in rows
+        ],
+    )
+    by_mailbox: dict[int, list[tuple[int, int]]] = {}
+    for row, _ in rows:
+        by_mailbox.setdefault(row.mailbox_id, []).append((row.flags, row.size))
+    for mailbox_id, sizes in by_mailbox.items():
+        messages.add_counts(write, mailbox_id, counts(sizes))
+
+
+@dataclass(slots=True)
+class _Place:
+    """A mailbox while messages are put into it."""
+
+    id: int
+    name: str
+    uidvalidity: int
+    uidnext: int
+    use: str
+
+
+@dataclass(slots=True)
+class Inserter:
+    """Gives ids and UIDs within one write transaction; `finish` writes the rows."""
+
+    write: Write
+    account: str
+    instance: str = ""
+    next_id: int = 0
+    places: dict[str, _Place] = field(default_factory=dict)
+    rows: list[tuple[Row, tuple[Any, ...]]] = field(default_factory=list)
+    lessons: list[tuple[int, str]] = field(default_factory=list)
+    now: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.instance, self.next_id = self.write.execute("SELECT instance, next_id FROM state").fetchone()
+
+    def add(self, addition: Addition, target: Target, shared: tuple[Any, ...]) -> Row:
+        """The row `target` will have. Raises StoreError when there is no such mailbox or the keywords are refused."""
+        place = self.places.get(target.mailbox) or self._place(target.mailbox)
+        flags = after_transfer(target.flags, "", place.use) if addition.learn else target.flags
+        words = messages.canonical(self.write, place.id, target.keywords) if target.keywords else ()
+        row = Row(
+            self.account,
+            self.instance,
+            place.id,
+            place.name,
+            place.uidvalidity,
+            place.uidnext,
+            self.write.bump(),
+            self.next_id,
+            flags,
+            len(target.prefix) + addition.structure.size,
+            addition.received,
+            self.now,
+            names.join_keywords(words),
+            target.prefix,
+            target.verdict,
+        )
+        place.uidnext += 1
+        self.next_id += 1
+        self.rows.append((row, shared))
+        if addition.learn and label(flags):
+            self.lessons.append((row.id, label(flags)))
+        return row
+
+    def _place(self, wanted: str) -> _Place:
+        name = names.mailbox_name(wanted)
+        statement = "SELECT id, name, uidvalidity, uidnext, special_use FROM mailbox WHERE name = ?"
+        found = self.write.execute(statement, (name,)).fetchone()
+        if found is None:
+            if name not in DEFAULT_MAILBOXES:
+                raise NoSuchMailbox(f"no mailbox {name}")
+            mailboxes.insert(self.write, name, self._free_use(DEFAULT_MAILBOXES[name]))
+            found = self.write.execute(statement, (name,)).fetchone()
+        place = self.places[wanted] = self.places.get(name) or _Place(*found)
+        self.places[name] = place
+        return place
+
+    def _free_use(self, use: str) -> str:
+        taken = self.write.execute("SELECT 1 FROM mailbox WHERE special_use = ?", (use,)).fetchone()
+        return "" if taken else use
+
+    def finish(self) -> None:
+        insert_rows(self.write, self.rows)
+        self.write.execute("UPDATE state SET next_id = ?", (self.next_id,))
+        self.write.executemany("UPDATE mailbox SET uidnext = ? WHERE id = ?", self._uidnexts())
+        messages.teach(self.write, self.lessons)
+
+    def _uidnexts(self) -> Iterable[tuple[int, int]]:
+        return {(place.uidnext, place.id) for place in self.places.values()}

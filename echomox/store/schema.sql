@@ -1,0 +1,149 @@
+-- index.db of one account, version 1. Times are Unix seconds, sizes bytes, booleans 0 or 1.
+-- Writers hold one short BEGIN IMMEDIATE transaction; see database.py for the pragmas.
+
+-- The one row of counters. Nothing here is ever given twice, not even after a power cut (see recover.py).
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    modseq INTEGER NOT NULL,              -- highest given (RFC 7162)
+    next_id INTEGER NOT NULL,             -- of messages and contents
+    synced_id INTEGER NOT NULL,           -- files of contents below this are known to be on disk
+    uidvalidity INTEGER NOT NULL,         -- highest given
+    epoch INTEGER NOT NULL,               -- the last unclean stop of the server this account was put in order after
+    name TEXT NOT NULL,
+    instance TEXT NOT NULL,               -- random: a later account of the same name has another
+    created REAL NOT NULL,
+    settings BLOB NOT NULL DEFAULT x''
+);
+
+-- Deleted mailboxes stay as rows without a name, so that their ids are not given again.
+CREATE TABLE mailbox (
+    id INTEGER PRIMARY KEY,
+    name TEXT UNIQUE,
+    uidvalidity INTEGER NOT NULL,
+    uidnext INTEGER NOT NULL DEFAULT 1,
+    special_use TEXT NOT NULL DEFAULT '',
+    recent INTEGER NOT NULL DEFAULT 1,    -- this UID and higher ones were \Recent in no session yet
+    named INTEGER NOT NULL DEFAULT 0,     -- modseq of the last renaming, or of the deletion
+    modseq INTEGER NOT NULL,              -- highest of a change in it
+    have_counts INTEGER NOT NULL DEFAULT 1,
+    total INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,   -- with \Deleted
+    unread INTEGER NOT NULL DEFAULT 0,    -- neither \Seen nor \Deleted
+    unseen INTEGER NOT NULL DEFAULT 0,    -- not \Seen
+    size INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE subscription (name TEXT PRIMARY KEY) WITHOUT ROWID;
+
+-- A message in a mailbox: what changes, what lists show. key = mailbox_id << 32 | uid keeps a mailbox together in UID order.
+-- A move keeps the id and gets another key. A copy has an id of its own and shares the content.
+CREATE TABLE message (
+    key INTEGER PRIMARY KEY,
+    id INTEGER NOT NULL,
+    content INTEGER NOT NULL,
+    mailbox_id INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    flags INTEGER NOT NULL,               -- bits of engine.Flag
+    size INTEGER NOT NULL,                -- prefix and file
+    received REAL NOT NULL,               -- INTERNALDATE
+    saved REAL NOT NULL,                  -- put into this mailbox (RFC 8514)
+    keywords TEXT NOT NULL                -- sorted, one space between
+);
+CREATE UNIQUE INDEX message_by_id ON message (id);
+CREATE INDEX message_by_modseq ON message (mailbox_id, modseq);
+CREATE INDEX message_copies ON message (content) WHERE content != id;
+
+-- What does not change: from the one parsing at delivery. The file is msg/<id div 8192, 5 digits>/<id>.
+CREATE TABLE content (
+    id INTEGER PRIMARY KEY,               -- the id of the first message that had it
+    crc INTEGER NOT NULL,                 -- CRC-32 of the file
+    file_size INTEGER NOT NULL,
+    header_size INTEGER NOT NULL,
+    sent REAL NOT NULL,
+    sent_day TEXT NOT NULL,
+    eight_bit INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    in_reply_to TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    from_text TEXT NOT NULL,
+    to_text TEXT NOT NULL,
+    cc_text TEXT NOT NULL,
+    bcc_text TEXT NOT NULL,
+    mail_from TEXT NOT NULL,
+    remote_ip TEXT NOT NULL,
+    delivery TEXT NOT NULL,
+    prefix BLOB NOT NULL,                 -- this recipient's trace headers
+    envelope BLOB NOT NULL,
+    body BLOB NOT NULL,
+    bodystructure BLOB NOT NULL,
+    parts TEXT NOT NULL,                  -- JSON: list of message.structure.Part as lists
+    refs TEXT NOT NULL,                   -- References, separated by spaces
+    preview TEXT NOT NULL,
+    verdict TEXT NOT NULL,                -- JSON of the filter's verdict
+    defects TEXT NOT NULL                 -- separated by newlines
+);
+
+-- Tombstones: what a client that comes back after a year must be told (RFC 7162 3.2.6).
+CREATE TABLE expunged (
+    key INTEGER PRIMARY KEY,
+    id INTEGER NOT NULL,                  -- 0 where no message may ever have been
+    mailbox_id INTEGER NOT NULL,
+    modseq INTEGER NOT NULL
+);
+CREATE INDEX expunged_by_modseq ON expunged (mailbox_id, modseq);
+
+-- Files to unlink once the removal of their rows is on disk.
+CREATE TABLE erase (content INTEGER PRIMARY KEY);
+
+-- Keywords in the case they were first seen in; and those that each mailbox has had.
+CREATE TABLE keyword (name TEXT PRIMARY KEY COLLATE NOCASE) WITHOUT ROWID;
+CREATE TABLE mailbox_keyword (
+    mailbox_id INTEGER NOT NULL,
+    name TEXT NOT NULL COLLATE NOCASE,
+    PRIMARY KEY (mailbox_id, name)
+) WITHOUT ROWID;
+
+CREATE TABLE secret (scheme TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE login (
+    id INTEGER PRIMARY KEY,
+    time REAL NOT NULL,
+    address TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    mechanism TEXT NOT NULL,
+    result TEXT NOT NULL,
+    remote_ip TEXT NOT NULL
+);
+
+-- What the user said of a message, for the trainer: label 'spam', 'ham' or '' (no longer either).
+CREATE TABLE learn_outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id INTEGER NOT NULL,
+    label TEXT NOT NULL
+);
+
+-- The tables of the data architecture under their own column names.
+CREATE VIEW v_account AS
+    SELECT name AS Name, 'accounts/' || name AS Dir, 'msg' AS DestinationDir, 'junk.db' AS JunkFilter,
+           0 AS ReservoirState, settings AS Settings
+    FROM state;
+
+CREATE VIEW v_mailbox AS
+    SELECT id AS ID, uidvalidity AS UIDValidity, uidnext AS UIDNext, name AS Name, have_counts AS HaveCounts, total AS Total,
+           deleted AS Deleted, unread AS Unread, unseen AS Unseen, size AS Size
+    FROM mailbox WHERE name IS NOT NULL;
+
+CREATE VIEW v_message AS
+    SELECT m.id AS ID, m.key & 4294967295 AS UID, m.mailbox_id AS MailboxID, c.message_id AS MessageID, c.subject AS Subject,
+           m.size AS Size, m.received AS Received, c.remote_ip AS RemoteIP, (m.flags & 64) != 0 AS Junk,
+           (m.flags & 128) != 0 AS Notjunk, (m.flags & 1) != 0 AS Seen, (m.flags & 2) != 0 AS Answered,
+           (m.flags & 4) != 0 AS Flagged, (m.flags & 32) != 0 AS Forwarded, (m.flags & 16) != 0 AS Draft,
+           (m.flags & 8) != 0 AS Deleted, printf('msg/%05d/%d', m.content / 8192, m.content) AS File
+    FROM message m JOIN content c ON c.id = m.content;
+
+CREATE VIEW v_part AS
+    SELECT m.id AS MessageID, p.key AS PartNum, json_extract(p.value, '$[1]') AS ContentType,
+           json_extract(p.value, '$[4]') AS Disposition, json_extract(p.value, '$[9]') AS Size,
+           json_extract(p.value, '$[8]') AS BodyOffset, json_extract(p.value, '$[0]') AS Path,
+           json_extract(p.value, '$[5]') AS Filename
+    FROM message m JOIN content c ON c.id = m.content, json_each(c.parts) p;

@@ -1,0 +1,138 @@
+"""Reading: the picture of a mailbox at SELECT, what changed since, rows for FETCH, a message's bytes. Functions
+over a Database.
+
+`fetch` reads in chunks, each a complete statement: nothing is left open between two calls, so that the caller may
+pause, and write, between rows. Columns of `content` are joined only when asked for.
+"""
+
+# ruff: noqa: S608  # the texts put into statements are constants of this program and numbers
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from echomox.message.structure import Part
+from echomox.store import mailboxes
+from echomox.store.content import FileContent
+from echomox.store.database import UID_BITS, UID_MASK, Database, Read
+from echomox.store.engine import COLUMNS, Changes, Selected, StoreError
+from echomox.store.flags import SEEN
+
+_HOT = {
+    "id": "m.id",
+    "uid": f"m.key & {UID_MASK}",
+    "modseq": "m.modseq",
+    "flags": "m.flags",
+    "keywords": "m.keywords",
+    "size": "m.size",
+    "received": "m.received",
+    "saved": "m.saved",
+}
+HOT_CHUNK = 2000  # rows of a statement when only the message table is read
+COLD_CHUNK = 200  # with content, some KiB a row
+MAX_UID = UID_MASK
+
+
+def modseq(database: Database) -> int:
+    return int(database.execute("SELECT modseq FROM state").fetchone()[0])
+
+
+def select(database: Database, mailbox_id: int, claim_recent: bool) -> Selected:
+    recent_from = _claim_recent(database, mailbox_id) if claim_recent else 0
+    low = mailbox_id << UID_BITS
+    whole = (low, low | UID_MASK)
+    with Read(database) as connection:
+        mailbox = mailboxes.by_id(database, mailbox_id)
+        keys = connection.execute(f"SELECT key & {UID_MASK} FROM message WHERE key BETWEEN ? AND ? ORDER BY key", whole)
+        uids = array("I", [uid for (uid,) in keys.fetchall()])
+        first_unseen = 0
+        if mailbox.unseen:
+            statement = (
+                f"SELECT key & {UID_MASK} FROM message WHERE key BETWEEN ? AND ? AND NOT flags & {SEEN}"
+                " ORDER BY key LIMIT 1"
+            )
+            first_unseen = (connection.execute(statement, whole).fetchone() or (0,))[0]
+        words = connection.execute("SELECT name FROM mailbox_keyword WHERE mailbox_id = ? ORDER BY name", (mailbox_id,))
+        keywords = tuple(word for (word,) in words.fetchall())
+        return Selected(mailbox, uids, recent_from or mailbox.recent, first_unseen, keywords, modseq(database))
+
+
+def _claim_recent(database: Database, mailbox_id: int) -> int:
+    """Raises `recent` to `uidnext`; returns what it was."""
+    mailbox = mailboxes.by_id(database, mailbox_id)
+    if mailbox.recent >= mailbox.uidnext:
+        return mailbox.recent
+    with database.write() as write:
+        row = write.execute("SELECT recent FROM mailbox WHERE id = ?", (mailbox_id,)).fetchone()
+        write.execute("UPDATE mailbox SET recent = uidnext WHERE id = ?", (mailbox_id,))
+        return int(row[0])
+
+
+def changes(database: Database, mailbox_id: int, since: int) -> Changes:
+    now = modseq(database)
+    if now <= since:
+        return Changes(now, [], [])
+    with Read(database) as connection:
+        now = modseq(database)
+        changed = connection.execute(
+            f"SELECT key & {UID_MASK}, flags, keywords, modseq FROM message"
+            " WHERE mailbox_id = ? AND modseq > ? ORDER BY key",
+            (mailbox_id, since),
+        ).fetchall()
+        gone = connection.execute(
+            f"SELECT key & {UID_MASK} FROM expunged WHERE mailbox_id = ? AND modseq > ? ORDER BY key",
+            (mailbox_id, since),
+        ).fetchall()
+        renamed = mailboxes.renamed_since(connection, mailbox_id, since)
+    return Changes(now, changed, [uid for (uid,) in gone], renamed)
+
+
+def fetch(
+    database: Database, mailbox_id: int, low: int, high: int, columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    if any(column not in COLUMNS for column in columns):
+        raise ValueError(f"unknown column in {columns}")
+    hot = all(column in _HOT for column in columns)
+    chosen = ", ".join(_HOT.get(column, f"c.{column}") for column in columns)
+    join = "" if hot else "JOIN content c ON c.id = m.content "
+    size = HOT_CHUNK if hot else COLD_CHUNK
+    statement = f"SELECT {chosen}, m.key FROM message m {join}WHERE m.key BETWEEN ? AND ? ORDER BY m.key LIMIT {size}"
+    base = mailbox_id << UID_BITS
+    bounds = (base + min(max(low, 0), MAX_UID), base + min(max(high, 0), MAX_UID))
+    rows = _rows(database, statement, bounds, size)
+    if "parts" in columns:
+        return _with_parts(rows, columns.index("parts"))
+    return rows
+
+
+def _rows(database: Database, statement: str, bounds: tuple[int, int], size: int) -> Iterator[tuple[Any, ...]]:
+    low, high = bounds
+    while low <= high:
+        rows = database.execute(statement, (low, high)).fetchall()
+        for row in rows:
+            yield row[:-1]
+        if len(rows) < size:
+            return
+        low = rows[-1][-1] + 1
+
+
+def load_parts(text: str) -> tuple[Part, ...]:
+    return tuple(Part(*values) for values in json.loads(text))
+
+
+def _with_parts(rows: Iterator[tuple[Any, ...]], place: int) -> Iterator[tuple[Any, ...]]:
+    for row in rows:
+        yield (*row[:place], load_parts(row[place]), *row[place + 1 :])
+
+
+def content(database: Database, message_id: int) -> FileContent:
+    row = database.execute(
+        "SELECT c.id, c.prefix, c.file_size FROM message m JOIN content c ON c.id = m.content WHERE m.id = ?",
+        (message_id,),
+    ).fetchone()
+    if row is None:
+        raise StoreError("the message is gone")
+    return FileContent(database.file(row[0]), row[1], row[2])

@@ -1,0 +1,179 @@
+"""Mailboxes, the same for every engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from echomox.store.engine import (
+    DEFAULT_MAILBOXES,
+    BadMailboxName,
+    Engine,
+    FlagOp,
+    MailboxExists,
+    NoSuchAccount,
+    NoSuchMailbox,
+)
+from tests.contract.stores import ALICE, BOB, add, fill
+
+
+def test_account_begins_with_default_mailboxes_and_their_uses(engine: Engine) -> None:
+    found = {mailbox.name: mailbox.special_use for mailbox in engine.open(ALICE).mailboxes()}
+    assert found == dict(DEFAULT_MAILBOXES)
+
+
+def test_accounts_are_listed_made_once_and_removed(engine: Engine) -> None:
+    assert engine.accounts() == [ALICE, BOB]
+    engine.create(ALICE)
+    engine.remove(BOB)
+    assert engine.accounts() == [ALICE]
+    with pytest.raises(NoSuchAccount):
+        engine.open(BOB)
+
+
+@pytest.mark.parametrize("name", ["../x", ".hidden", "a/b", "", "a b", "ü@example.test"])
+def test_account_name_that_is_no_safe_directory_is_refused(engine: Engine, name: str) -> None:
+    with pytest.raises(NoSuchAccount):
+        engine.create(name)
+
+
+def test_removed_account_made_anew_is_empty(engine: Engine) -> None:
+    add(engine)
+    engine.remove(ALICE)
+    engine.create(ALICE)
+    assert engine.open(ALICE).mailbox("INBOX").total == 0
+
+
+def test_inbox_is_one_name_in_any_case(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    assert store.mailbox("inBox").name == "INBOX"
+    assert store.create_mailbox("inbox/Sub").name == "INBOX/Sub"
+    with pytest.raises(MailboxExists):
+        store.create_mailbox("iNBOX")
+
+
+def test_create_makes_parents_and_takes_a_trailing_separator(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    store.create_mailbox("a/b/c/")
+    assert {"a", "a/b", "a/b/c"} <= {mailbox.name for mailbox in store.mailboxes()}
+
+
+BAD_NAMES = [
+    "a//b",
+    "/a",
+    "",
+    "a\x00b",
+    "a\nb",
+    "x" * 201,
+    "/".join(["x" * 150] * 7),
+    "#news",
+    "a*",
+    "a%",
+    "/".join("x" * 60),
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_bad_mailbox_name_is_refused(engine: Engine, name: str) -> None:
+    with pytest.raises(BadMailboxName):
+        engine.open(ALICE).create_mailbox(name)
+
+
+def test_names_are_kept_in_nfc(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    assert store.create_mailbox("Entwu\u0308rfe").name == "Entw\u00fcrfe"
+    assert store.mailbox("Entwu\u0308rfe").name == "Entw\u00fcrfe"
+
+
+def test_uidvalidity_grows_with_each_mailbox_of_a_name(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    first = store.create_mailbox("x")
+    store.delete_mailbox("x")
+    second = store.create_mailbox("x")
+    assert second.uidvalidity > first.uidvalidity
+    assert second.id != first.id
+
+
+def test_special_use_is_found_and_given_once(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    junk = store.special_mailbox("\\Junk")
+    assert junk is not None and junk.name == "Junk"
+    assert store.special_mailbox("\\Important") is None
+    assert store.create_mailbox("Now", "\\Important").special_use == "\\Important"
+    with pytest.raises(BadMailboxName):
+        store.create_mailbox("Then", "\\Important")
+    with pytest.raises(BadMailboxName):
+        store.create_mailbox("Then", "\\Nonsense")
+
+
+def test_rename_takes_children_along_and_keeps_identity(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    deep = store.create_mailbox("a/b/c")
+    uids = fill(engine, 2, "a/b/c")
+    since = store.modseq()
+    store.rename_mailbox("a", "new/place")
+    moved = store.mailbox("new/place/b/c")
+    assert (moved.id, moved.uidvalidity, moved.total) == (deep.id, deep.uidvalidity, len(uids))
+    with pytest.raises(NoSuchMailbox):
+        store.mailbox("a")
+    assert store.changes(deep.id, since).renamed
+
+
+def test_rename_refuses_taken_missing_and_own_child(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    store.create_mailbox("a")
+    with pytest.raises(MailboxExists):
+        store.rename_mailbox("a", "Sent")
+    with pytest.raises(NoSuchMailbox):
+        store.rename_mailbox("nothing", "b")
+    with pytest.raises(BadMailboxName):
+        store.rename_mailbox("a", "a/b")
+
+
+def test_renaming_inbox_moves_its_messages(engine: Engine) -> None:
+    """RFC 9051 6.3.6"""
+    store = engine.open(ALICE)
+    fill(engine, 3)
+    inbox = store.mailbox("INBOX")
+    since = store.modseq()
+    store.rename_mailbox("INBOX", "old")
+    assert (store.mailbox("INBOX").total, store.mailbox("old").total) == (0, 3)
+    assert store.mailbox("INBOX").id == inbox.id
+    assert store.changes(inbox.id, since).expunged == [1, 2, 3]
+
+
+def test_delete_keeps_children_and_spares_inbox(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    store.create_mailbox("a/b")
+    gone = store.mailbox("a")
+    since = store.modseq()
+    store.delete_mailbox("a")
+    assert store.mailbox("a/b")
+    assert store.changes(gone.id, since).renamed
+    with pytest.raises(NoSuchMailbox):
+        store.mailbox_by_id(gone.id)
+    with pytest.raises(NoSuchMailbox):
+        store.store_flags(gone.id, [1], FlagOp.ADD, 1, ())
+    with pytest.raises(BadMailboxName):
+        store.delete_mailbox("Inbox")
+
+
+def test_subscription_may_name_what_does_not_exist(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    store.subscribe("Sent", True)
+    store.subscribe("nowhere", True)
+    store.subscribe("nowhere", True)
+    assert store.subscriptions() == ["Sent", "nowhere"]
+    assert store.mailbox("Sent").subscribed and not store.mailbox("Trash").subscribed
+    store.subscribe("nowhere", False)
+    assert store.subscriptions() == ["Sent"]
+
+
+def test_recent_is_claimed_by_one_session(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    fill(engine, 3)
+    inbox = store.mailbox("INBOX").id
+    assert store.select(inbox, claim_recent=False).recent_from == 1
+    assert store.select(inbox, claim_recent=True).recent_from == 1
+    assert store.select(inbox, claim_recent=True).recent_from == 4
+    fill(engine, 1)
+    assert store.select(inbox, claim_recent=True).recent_from == 4

@@ -1,0 +1,89 @@
+"""The journal file: what is written is read, a torn end is no trouble, damage is told from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echomox.store.disk import Disk
+from echomox.store.journal import Journal, Record, Row, journals, read
+
+
+def record(number: int, size: int = 100) -> Record:
+    row = Row("a", "i", 1, "INBOX", 7, number, number, number, 0, size, 1.5, 2.5, "", b"P", "{}")
+    return Record(f"d{number}", 1, size, ("x", 1, b"y", 2.0), (row,), bytes([number]) * size)
+
+
+def written(tmp_path: Path, batches: list[list[Record]]) -> Path:
+    journal = Journal(Disk(), str(tmp_path), "smtp.0")
+    for batch in batches:
+        journal.append(batch)
+    journal.close()
+    return Path(journal.path)
+
+
+def test_records_come_back_as_they_were(tmp_path: Path) -> None:
+    records = [record(1), record(2, 0), record(3, 5000)]
+    contents = read(str(written(tmp_path, [records[:2], records[2:]])))
+    assert contents.records == records
+    assert not contents.damaged
+
+
+def test_torn_end_at_any_length_is_no_damage(tmp_path: Path) -> None:
+    path = written(tmp_path, [[record(1)], [record(2)]])
+    whole = path.read_bytes()
+    first = len(record(1).encode(0))
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        contents = read(str(path))
+        assert len(contents.records) == (length >= first)
+        assert not contents.damaged
+
+
+def test_a_batch_that_reached_the_disk_out_of_order_is_no_damage(tmp_path: Path) -> None:
+    path = written(tmp_path, [[record(1)], [record(2), record(3)]])
+    data = bytearray(path.read_bytes())
+    start = len(record(1).encode(0))
+    data[start : start + 50] = bytes(50)
+    path.write_bytes(data)
+    contents = read(str(path))
+    assert [one.delivery for one in contents.records] == ["d1", "d3"]
+    assert not contents.damaged
+
+
+def test_synced_bytes_that_cannot_be_read_are_damage(tmp_path: Path) -> None:
+    path = written(tmp_path, [[record(1)], [record(2)], [record(3)]])
+    data = bytearray(path.read_bytes())
+    data[len(record(1).encode(0)) + 60] ^= 1
+    path.write_bytes(data)
+    contents = read(str(path))
+    assert [one.delivery for one in contents.records] == ["d1", "d3"]
+    assert contents.damaged
+
+
+def test_rotation_and_a_predecessor_that_died(tmp_path: Path) -> None:
+    written(tmp_path, [[record(1)]])
+    journal = Journal(Disk(), str(tmp_path), "smtp.0")
+    journal.rotate()
+    journal.close()
+    assert [Path(path).name for path in journal.old] == ["smtp.0.00000001.journal", "smtp.0.00000002.journal"]
+    assert len(journals(str(tmp_path))) == 3
+    assert Journal(Disk(), str(tmp_path), "smtp").old == []
+
+
+def test_failed_append_leaves_nothing(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def fail(call: str, path: str) -> None:
+        calls.append(call)
+        if call == "fdatasync" and calls.count("fdatasync") == 2:
+            raise OSError(28, "full")
+
+    journal = Journal(Disk(fail), str(tmp_path), "smtp.0")
+    journal.append([record(1)])
+    with pytest.raises(OSError):
+        journal.append([record(2)])
+    journal.append([record(3)])
+    journal.close()
+    assert [one.delivery for one in read(journal.path).records] == ["d1", "d3"]
