@@ -10,6 +10,7 @@ a descriptor opened O_APPEND, so that lines of several processes do not mix; a f
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 import time
@@ -21,6 +22,7 @@ LEVELS = {"trace": TRACE, "debug": DEBUG, "info": INFO, "warn": WARN, "error": E
 NAMES = {value: name for name, value in LEVELS.items()}
 SECRET = frozenset({"password", "secret", "token", "credential", "response", "cookie", "authorization"})
 VALUE_LIMIT = 2000  # characters of one value
+_BARE = re.compile(r"[A-Za-z0-9_.:/@+<>\[\],-]+")
 _ALPHABET = "0123456789abcdefghijkmnpqrstuvwxyz"
 
 
@@ -39,7 +41,7 @@ def quote(value: object) -> str:
     text = str(value)
     if len(text) > VALUE_LIMIT:
         text = text[:VALUE_LIMIT] + "…"
-    if text and text.isascii() and all(c.isalnum() or c in "-_.:/@+<>[]," for c in text):
+    if _BARE.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escaped) + '"'

@@ -1,0 +1,183 @@
+"""Policy over the shared limiter: how much one address, and the nets around it, may do on this machine.
+
+An address may do n, its /26 (IPv6: /48) three times n, its /21 (/32) nine times n. An IPv6 host owns a
+whole /64, which therefore counts as one address; an IPv4-mapped address counts as the IPv4 address it is. n
+= 0 lifts a limit.
+
+    connections    open at once, per service         gauge        connections_per_ip
+    rate           new per minute, per service       1 minute     connection_rate_per_ip
+    logins         failed, over all services         1 minute     logins_per_minute
+                                                     1 day        logins_per_day
+    idle           IDLE commands at once             gauge        idle_per_ip
+
+State is in `shm.limiter` only (fixed size, oldest evicted, outlives workers); here is none but the attempts
+that this process is just checking. What is refused is not counted, so who waits gets in. An address that
+cannot be read, as of a Unix socket, is not limited.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Protocol
+
+from echomox.clock import SYSTEM, Clock
+from echomox.config.schema import Limits
+
+FACTORS = (1, 3, 9)
+BITS_V4 = (32, 26, 21)
+BITS_V6 = (64, 48, 32)
+MINUTE = 60.0
+DAY = 86_400.0
+MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
+
+
+class Slabs(Protocol):
+    """The part of `shm.limiter.LimiterSlabs` that is used here."""
+
+    def add(self, key: int, now: float, window: float, n: int = 1) -> None: ...
+    def count(self, key: int, now: float, window: float) -> int: ...
+    def gauge(self, key: int, delta: int) -> None: ...
+    def gauge_total(self, key: int) -> int: ...
+
+
+def networks(ip: str) -> tuple[bytes, ...]:
+    """The address and the two nets around it, narrow to wide, as bytes that no other net has; () for none."""
+    try:
+        if ":" not in ip:
+            packed, widths = socket.inet_pton(socket.AF_INET, ip), BITS_V4
+        else:
+            packed, widths = socket.inet_pton(socket.AF_INET6, ip.partition("%")[0]), BITS_V6
+            if packed.startswith(MAPPED):
+                packed, widths = packed[12:], BITS_V4
+    except OSError:
+        return ()
+    size = len(packed) * 8
+    number = int.from_bytes(packed, "big")
+    return tuple(b"%d/%d/" % (size, bits) + (number >> (size - bits)).to_bytes(16, "big") for bits in widths)
+
+
+@lru_cache(maxsize=8192)
+def keys(kind: str, ip: str) -> tuple[int, ...]:
+    """The limiter's keys (1 to 2**63 - 1) of an address and its nets; kind keeps the limits apart."""
+    person = kind.encode()
+    return tuple(
+        (int.from_bytes(blake2b(net, digest_size=8, key=person).digest(), "big") >> 1) or 1
+        for net in networks(ip)
+    )
+
+
+class ConnectionLimits:
+    """Open and new connections of one service."""
+
+    def __init__(self, slabs: Slabs, service: str, limits: Limits, clock: Clock = SYSTEM) -> None:
+        self._slabs = slabs
+        self._open = limits.connections_per_ip
+        self._rate = limits.connection_rate_per_ip
+        self._open_kind = "open." + service
+        self._rate_kind = "rate." + service
+        self._clock = clock
+
+    def admit(self, ip: str) -> str:
+        """Empty, and counted, when the connection may stay: then `release` must follow. Else the reason,
+        for the log."""
+        slabs = self._slabs
+        if self._open:
+            open_keys = keys(self._open_kind, ip)
+            for key, factor in zip(open_keys, FACTORS):
+                if slabs.gauge_total(key) >= self._open * factor:
+                    return "too many open connections"
+        if self._rate:
+            now = self._clock.monotonic()
+            rate_keys = keys(self._rate_kind, ip)
+            for key, factor in zip(rate_keys, FACTORS):
+                if slabs.count(key, now, MINUTE) >= self._rate * factor:
+                    return "too many new connections"
+            for key in rate_keys:
+                slabs.add(key, now, MINUTE)
+        if self._open:
+            for key in open_keys:
+                slabs.gauge(key, 1)
+        return ""
+
+    def release(self, ip: str) -> None:
+        """An admitted connection has ended."""
+        if self._open:
+            for key in keys(self._open_kind, ip):
+                self._slabs.gauge(key, -1)
+
+
+class LoginLimits:
+    """Failed logins. To be asked before any hash is computed."""
+
+    def __init__(self, slabs: Slabs, limits: Limits, clock: Clock = SYSTEM) -> None:
+        self._slabs = slabs
+        self._windows = tuple(
+            (kind, window, n)
+            for kind, window, n in (
+                ("login.minute", MINUTE, limits.logins_per_minute),
+                ("login.day", DAY, limits.logins_per_day),
+            )
+            if n
+        )
+        self._clock = clock
+        self._checking: dict[int, int] = {}
+
+    def allowed(self, ip: str) -> bool:
+        """Whether an attempt may be looked at. Attempts being checked just now count as failed."""
+        now = self._clock.monotonic()
+        for kind, window, n in self._windows:
+            for key, factor in zip(keys(kind, ip), FACTORS):
+                if self._slabs.count(key, now, window) + self._checking.get(key, 0) >= n * factor:
+                    return False
+        return True
+
+    def failed(self, ip: str) -> None:
+        now = self._clock.monotonic()
+        for kind, window, _ in self._windows:
+            for key in keys(kind, ip):
+                self._slabs.add(key, now, window)
+
+    @contextmanager
+    def checking(self, ip: str) -> Iterator[None]:
+        """While a slow check runs: many attempts begun at once must not all slip through before the first
+        fails."""
+        held = [key for kind, _, _ in self._windows for key in keys(kind, ip)]
+        for key in held:
+            self._checking[key] = self._checking.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            for key in held:
+                left = self._checking[key] - 1
+                if left:
+                    self._checking[key] = left
+                else:
+                    del self._checking[key]
+
+
+class IdleLimits:
+    """IDLE commands at once."""
+
+    def __init__(self, slabs: Slabs, limits: Limits) -> None:
+        self._slabs = slabs
+        self._limit = limits.idle_per_ip
+
+    def admit(self, ip: str) -> bool:
+        """True and counted (then `release` must follow), or False."""
+        if not self._limit:
+            return True
+        held = keys("idle", ip)
+        if any(self._slabs.gauge_total(key) >= self._limit * factor for key, factor in zip(held, FACTORS)):
+            return False
+        for key in held:
+            self._slabs.gauge(key, 1)
+        return True
+
+    def release(self, ip: str) -> None:
+        if self._limit:
+            for key in keys("idle", ip):
+                self._slabs.gauge(key, -1)

@@ -1,0 +1,85 @@
+"""The worker of port 25: mail from other servers, with STARTTLS where a certificate is configured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from echomox.delivery.local import LocalDelivery
+from echomox.filter.judge import fallback_judge
+from echomox.ipc.bells import Bells
+from echomox.ipc.classify import ClassifierPool
+from echomox.ipc.schema import Classify, Verdict
+from echomox.log import logger
+from echomox.net.limit import ConnectionLimits
+from echomox.net.listen import Acceptors
+from echomox.net.tls import server_context
+from echomox.smtpd.body import Spool
+from echomox.smtpd.receive import Receive
+from echomox.smtpd.service import Settings, SmtpService
+from echomox.store import open_engine
+from workers import table
+
+if TYPE_CHECKING:
+    from workers.base import Worker
+
+
+def settings(worker: Worker) -> Settings:
+    """What both SMTP services have; makes the worker's spool directory."""
+    static = worker.static
+    spool = Spool(worker.paths.spool / worker.name)
+    spool.prepare()
+    return Settings(
+        hostname=static.hostname,
+        limits=static.limits,
+        context=server_context(static.tls, worker.paths.config),
+        spool=spool,
+        connections=ConnectionLimits(worker.limiter, worker.service, static.limits),
+        log=logger("smtpd"),
+        count=worker.count,
+        use=worker.use_connections,
+    )
+
+
+async def run(worker: Worker) -> None:
+    static = worker.static
+    engine = open_engine(worker.paths)
+    committer = engine.committer(worker.name)
+    bells = Bells(worker.paths.socket("change"), worker.log)
+    engine.on_change = bells.ring
+    classifiers = ClassifierPool(
+        worker.paths, classifier_sockets(worker), static.filter.classify_timeout, worker.log, worker.count
+    )
+    await bells.start()
+    await classifiers.start()
+    judge = fallback_judge(worker.paths.accounts, lambda name: worker.snapshot().account(name).junk_filter, worker.log)
+
+    def fallback(request: Classify) -> Sequence[Verdict]:
+        return judge.verdicts(request, worker.paths.spool)
+
+    delivery = LocalDelivery(worker, engine, committer, classifiers, fallback)
+    service = SmtpService(settings(worker), Receive(worker, engine, delivery))
+    acceptors = Acceptors()
+    await acceptors.open(worker.listeners.get("smtp", ()), service.plain)
+    worker.ready()
+    await worker.stopping()
+    acceptors.close()
+    await drain(worker, service)
+    await committer.close()
+    delivery.close()
+    judge.close()
+    await classifiers.close()
+    await bells.close()
+    engine.close()
+
+
+def classifier_sockets(worker: Worker) -> int:
+    """How many classifiers there are at most: sockets without one are tried in vain, which costs little."""
+    return table.classifier_count(worker.static, os.cpu_count() or 1)
+
+
+async def drain(worker: Worker, service: SmtpService) -> None:
+    """After a stop idle connections end at once; after a reload all go on for a while."""
+    seconds = worker.drain_time()
+    await service.drain(seconds, at_once=seconds <= worker.static.workers.stop_time)
