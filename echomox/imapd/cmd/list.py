@@ -1,0 +1,136 @@
+"""LIST and LSUB. RFC 9051 6.3.9, RFC 3501 6.3.8 and 6.3.9; RFC 5258 (LIST-EXTENDED), RFC 3348 (CHILDREN), RFC
+5819 (LIST-STATUS), RFC 6154 (SPECIAL-USE).
+
+Names are those of mailboxes, of the parents that a deleted or never made mailbox left between them
+(\\NonExistent), and, when subscriptions are asked for, of subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from echomox.imap import listing, response
+from echomox.imap.pattern import Patterns
+from echomox.imapd.cmd.status import check_items, tell_status
+from echomox.imapd.command import AUTHENTICATED, BadCommand, Command, Rule
+from echomox.store.engine import SEPARATOR, Mailbox
+
+if TYPE_CHECKING:
+    from echomox.imapd.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All names of an account. parents: names with a name below them that is a mailbox; watched: parents of
+    subscriptions."""
+
+    mailboxes: dict[str, Mailbox]
+    subscribed: frozenset[str]
+    parents: frozenset[str]
+    watched: frozenset[str]
+
+    def names(self, with_subscriptions: bool) -> list[str]:
+        """INBOX first, then by name, so that a parent comes before its children."""
+        found = self.mailboxes.keys() | self.parents
+        if with_subscriptions:
+            found |= self.subscribed | self.watched
+        return sorted(found, key=lambda name: (name != "INBOX", name))
+
+
+def above(names: Iterable[str]) -> frozenset[str]:
+    """All parents of these names."""
+    found: set[str] = set()
+    for name in names:
+        place = name.rfind(SEPARATOR)
+        while place > 0 and (parent := name[:place]) not in found:
+            found.add(parent)
+            place = parent.rfind(SEPARATOR)
+    return frozenset(found)
+
+
+def tree(session: Session) -> Tree:
+    mailboxes = {mailbox.name: mailbox for mailbox in session.store.mailboxes()}
+    subscribed = frozenset(session.store.subscriptions())
+    return Tree(mailboxes, subscribed, above(mailboxes), above(subscribed))
+
+
+def list_(session: Session, arguments: listing.Listing) -> None:
+    check_options(session, arguments)
+    if not arguments.extended and arguments.patterns == ("",):
+        # RFC 9051 6.3.9: an empty pattern asks for the separator and the root of the reference.
+        session.say(b'* LIST (\\Noselect) "%b" ""\r\n' % SEPARATOR.encode("ascii"))
+        return
+    names = tree(session)
+    patterns = Patterns(arguments.reference, arguments.patterns, SEPARATOR)
+    subscribed_only = "SUBSCRIBED" in arguments.select
+    for name in names.names(subscribed_only):
+        if not patterns.match(name):
+            continue
+        chosen = selected(names, name, arguments.select)
+        below = "RECURSIVEMATCH" in arguments.select and name in names.watched
+        if not chosen and not below:
+            continue
+        child = response.childinfo(("SUBSCRIBED",)) if below else b""
+        words = attributes(names, name, arguments)
+        session.say(response.list_line("LIST", words, SEPARATOR, response.mailbox(name), child))
+        mailbox = names.mailboxes.get(name)
+        if arguments.status and mailbox is not None and chosen:
+            tell_status(session, mailbox, arguments.status)
+
+
+def check_options(session: Session, arguments: listing.Listing) -> None:
+    """The grammar knows more than we offer."""
+    if "MYRIGHTS" in arguments.returns:
+        raise BadCommand("Unknown RETURN option MYRIGHTS")
+    check_items(session, arguments.status)
+
+
+def selected(names: Tree, name: str, options: tuple[str, ...]) -> bool:
+    """RFC 5258 3.1: all selection options have to hold; REMOTE adds nothing here."""
+    if "SUBSCRIBED" in options and name not in names.subscribed:
+        return False
+    if "SPECIAL-USE" in options:
+        mailbox = names.mailboxes.get(name)
+        return mailbox is not None and bool(mailbox.special_use)
+    return True
+
+
+def attributes(names: Tree, name: str, arguments: listing.Listing) -> list[str]:
+    mailbox = names.mailboxes.get(name)
+    words = [] if mailbox else ["\\NonExistent", "\\Noselect"]
+    if "SUBSCRIBED" in (*arguments.returns, *arguments.select) and name in names.subscribed:
+        words.append("\\Subscribed")
+    words.append("\\HasChildren" if name in names.parents else "\\HasNoChildren")
+    if mailbox and mailbox.special_use:
+        words.append(mailbox.special_use)
+    return words
+
+
+def lsub(session: Session, arguments: listing.Listing) -> None:
+    """RFC 3501 6.3.9: with "%", a parent that is not subscribed to stands for what is below it."""
+    if arguments.patterns == ("",):
+        session.say(b'* LSUB (\\Noselect) "%b" ""\r\n' % SEPARATOR.encode("ascii"))
+        return
+    names = tree(session)
+    patterns = Patterns(arguments.reference, arguments.patterns, SEPARATOR)
+    hidden = above(name for name in names.subscribed if not patterns.match(name)) - names.subscribed
+    for name in sorted(names.subscribed | hidden, key=lambda name: (name != "INBOX", name)):
+        if patterns.match(name):
+            mailbox = names.mailboxes.get(name)
+            use = [mailbox.special_use] if mailbox and mailbox.special_use else []
+            words = ["\\Noselect"] if name in hidden else use
+            session.say(response.list_line("LSUB", words, SEPARATOR, response.mailbox(name)))
+
+
+ROWS = (
+    Command(
+        "LIST",
+        AUTHENTICATED,
+        Rule.BREAKS_SEQUENCES,
+        ("LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CHILDREN"),
+        listing.list_,
+        list_,
+    ),
+    Command("LSUB", AUTHENTICATED, Rule.BREAKS_SEQUENCES, (), listing.lsub, lsub),
+)

@@ -1,0 +1,103 @@
+"""SELECT and EXAMINE, CLOSE and UNSELECT. RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3501 (RECENT, UNSEEN); RFC
+3691; RFC 7162 3.1.8 (CONDSTORE), 3.2.5 (QRESYNC), 3.2.11 (CLOSED).
+
+With QRESYNC the client's own list of numbers and UIDs ("seq-match-data") is not needed: expunged messages are
+known to the store for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echomox.imap import grammar
+from echomox.imap.response import vanished_line
+from echomox.imap.seqset import STAR
+from echomox.imap.state import State
+from echomox.imapd.command import AUTHENTICATED, SELECTED, BadCommand, Command, Rule
+from echomox.imapd.flags import flags_lines
+from echomox.imapd.tell import tell_flags
+from echomox.imapd.view import View
+
+if TYPE_CHECKING:
+    from echomox.imapd.session import Session
+    from echomox.store.engine import Selected
+
+
+def select(session: Session, arguments: grammar.Select) -> bytes:
+    return open_mailbox(session, arguments, read_only=False)
+
+
+def examine(session: Session, arguments: grammar.Select) -> bytes:
+    return open_mailbox(session, arguments, read_only=True)
+
+
+def open_mailbox(session: Session, arguments: grammar.Select, read_only: bool) -> bytes:
+    """What was selected is closed, even when this fails (RFC 9051 6.3.2)."""
+    if arguments.qresync is not None and "QRESYNC" not in session.enabled:
+        raise BadCommand("QRESYNC is to be enabled first")  # RFC 7162 3.2.3
+    if session.view is not None:
+        session.unselect()
+        session.say(b"* OK [CLOSED] Previous mailbox closed\r\n")
+    if arguments.condstore or arguments.qresync:
+        session.enabled |= {"CONDSTORE"}
+    store = session.store
+    selected = store.select(store.mailbox(arguments.mailbox).id, claim_recent=not read_only)
+    view = View(selected, read_only)
+    session.say(picture(selected, view))
+    session.view = view
+    session.state = State.SELECTED
+    if arguments.qresync is not None:
+        tell_earlier(session, arguments.qresync)
+    return b"[READ-ONLY] EXAMINE completed" if read_only else b"[READ-WRITE] SELECT completed"
+
+
+def picture(selected: Selected, view: View) -> bytes:
+    mailbox = selected.mailbox
+    unseen = view.number(selected.first_unseen) if selected.first_unseen else 0
+    return b"".join(
+        (
+            flags_lines(selected.keywords, view.read_only),
+            b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), view.recent()),
+            b"* OK [UNSEEN %d] First unseen message\r\n" % unseen if unseen else b"",
+            b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity,
+            b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext,
+            b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % mailbox.modseq,
+        )
+    )
+
+
+def tell_earlier(session: Session, wanted: grammar.Qresync) -> None:
+    """What the client has missed since it was here (RFC 7162 3.2.5.1)."""
+    view = session.selected
+    if wanted.uidvalidity != view.uidvalidity:
+        return
+    changes = session.store.changes(view.mailbox_id, wanted.modseq)
+    known = wanted.known_uids
+    gone = [uid for uid in changes.expunged if not view.number(uid) and (known is None or known.contains(uid, STAR))]
+    if gone:
+        session.say(vanished_line(gone, earlier=True))
+    changed = [
+        change
+        for change in changes.changed
+        if change[3] <= view.told and view.number(change[0]) and (known is None or known.contains(change[0], STAR))
+    ]
+    tell_flags(session, changed, uids=True)
+
+
+def close(session: Session, _: grammar.Nothing) -> None:
+    """Expunges without telling, unless opened by EXAMINE."""
+    view = session.selected
+    if not view.read_only:
+        session.store.expunge(view.mailbox_id, None)
+    session.unselect()
+
+
+def unselect(session: Session, _: grammar.Nothing) -> None:
+    session.unselect()
+
+
+ROWS = (
+    Command("SELECT", AUTHENTICATED, Rule.SILENT, (), grammar.select, select),
+    Command("EXAMINE", AUTHENTICATED, Rule.SILENT, (), grammar.select, examine),
+    Command("CLOSE", SELECTED, Rule.SILENT, (), grammar.nothing, close),
+    Command("UNSELECT", SELECTED, Rule.SILENT, ("UNSELECT",), grammar.nothing, unselect),
+)

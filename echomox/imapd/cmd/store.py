@@ -1,0 +1,109 @@
+"""STORE and UID STORE. RFC 9051 6.4.6; RFC 7162 3.1.3 (UNCHANGEDSINCE, MODIFIED); RFC 2180 4.2 (expunged
+messages).
+
+The client hears of its own change here and not again when the change comes back from the store:
+`Session.own`."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from echomox.imap import fetch
+from echomox.imap.seqset import format_numbers
+from echomox.imapd.command import SELECTED, Command, No, Rule
+from echomox.imapd.flags import FLAGS
+from echomox.imapd.tell import tell_flags, tell_keywords
+from echomox.store.engine import FlagOp, FlagsStored
+
+if TYPE_CHECKING:
+    from echomox.imapd.session import Session
+
+OPERATIONS = {op.value: op for op in FlagOp}
+Change = tuple[int, int, str, int]
+
+
+def store(session: Session, arguments: fetch.Store) -> bytes | None:
+    return store_messages(session, arguments, by_uid=False)
+
+
+def uid_store(session: Session, arguments: fetch.Store) -> bytes | None:
+    return store_messages(session, arguments, by_uid=True)
+
+
+def store_messages(session: Session, arguments: fetch.Store, by_uid: bool) -> bytes | None:
+    view = session.selected
+    uids = view.at(view.positions(arguments.messages, by_uid))
+    bits, keywords = FLAGS.split(arguments.flags)
+    since = arguments.unchanged_since
+    if since is not None:
+        session.enable_condstore()
+    if not uids:
+        return None
+    stored = session.store.store_flags(view.mailbox_id, uids, OPERATIONS[arguments.operation], bits, keywords, since)
+    note_own(session, stored)
+    tell_outcome(session, arguments, stored, uids)
+    return answer(session, stored, by_uid)
+
+
+def note_own(session: Session, stored: FlagsStored) -> None:
+    """When nothing else happened since, the view has this change already; else it is to be passed over
+    later."""
+    if not stored.changed:
+        return
+    view = session.selected
+    if stored.modseq == view.told + 1:
+        view.told = stored.modseq
+        return
+    for uid, _, _ in stored.changed:
+        session.told(uid, stored.modseq)
+
+
+def tell_outcome(session: Session, arguments: fetch.Store, stored: FlagsStored, uids: array[int]) -> None:
+    by_uid = bool(session.row.flags & Rule.UIDS)
+    if not arguments.silent:
+        changes = outcome(session, stored, uids)
+        if stored.changed and stored.changed[0][2]:
+            tell_keywords(session, session.selected, (change[2] for change in stored.changed))
+        tell_flags(session, changes, by_uid)
+    elif "CONDSTORE" in session.enabled:
+        tell_modseqs(session, stored, by_uid)
+
+
+def outcome(session: Session, stored: FlagsStored, uids: array[int]) -> list[Change]:
+    """Flags of all messages that the command was about and that it found, changed or not."""
+    modseq = stored.modseq
+    changes = [(uid, bits, keywords, modseq) for uid, bits, keywords in stored.changed]
+    if len(changes) + len(stored.conflicts) + len(stored.missing) == len(uids):
+        return changes
+    left = set(uids).difference((change[0] for change in changes), stored.conflicts, stored.missing)
+    rows = session.store.fetch(
+        session.selected.mailbox_id, min(left), max(left), ("uid", "flags", "keywords", "modseq")
+    )
+    changes += [(row[0], row[1], row[2], row[3]) for row in rows if row[0] in left]
+    return sorted(changes)
+
+
+def tell_modseqs(session: Session, stored: FlagsStored, by_uid: bool) -> None:
+    """RFC 7162 3.1.3: the new mod-sequence is told even with .SILENT."""
+    view = session.selected
+    for uid, _, _ in stored.changed:
+        name = b"UID %d " % uid if by_uid or "QRESYNC" in session.enabled else b""
+        session.say(b"* %d FETCH (%bMODSEQ (%d))\r\n" % (view.number(uid), name, stored.modseq))
+
+
+def answer(session: Session, stored: FlagsStored, by_uid: bool) -> bytes | None:
+    if stored.conflicts:
+        numbers = format_numbers(session.selected.numbers(stored.conflicts, by_uid))
+        return b"[MODIFIED %b] Some messages have been changed meanwhile" % numbers
+    if stored.missing and not by_uid:
+        raise No("Some of the messages are gone", "EXPUNGEISSUED")
+    return None
+
+
+ROWS = (
+    Command("STORE", SELECTED, Rule.WRITES, ("CONDSTORE",), fetch.store, store),
+    Command(
+        "UID STORE", SELECTED, Rule.WRITES | Rule.UIDS | Rule.BREAKS_SEQUENCES, ("CONDSTORE",), fetch.store, uid_store
+    ),
+)

@@ -1,0 +1,225 @@
+"""FETCH answers: a list of items is compiled once per command into columns of the store and a function from
+row to bytes.
+
+RFC 9051 6.4.5, 7.5.2. Two shapes: `Plan.line` when every item stands in the index (one `%` per message, no
+file is touched), and `Plan.pieces` when sections of messages are wanted: these are read in pieces, so that a
+large message never stands in memory as a whole. Nothing is parsed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from echomox.imap import response
+from echomox.imap.fetch import FetchItem, Item, Section
+from echomox.imap.response import FETCH_FORMS, date_time, fetch_template, literal
+from echomox.imapd.command import BadCommand
+from echomox.imapd.flags import FLAGS
+from echomox.imapd.sections import cut, extent, needs_parts
+from echomox.message.header import select_fields
+from echomox.store.engine import AccountStore, Content
+
+Row = Sequence[Any]
+PIECE = 128 * 1024  # bytes read from a message at once
+UID, BITS, KEYWORDS, MODSEQ = "uid", "flags", "keywords", "modseq"
+
+DIRECT: Mapping[str, str] = {
+    "UID": UID,
+    "MODSEQ": MODSEQ,
+    "RFC822.SIZE": "size",
+    "ENVELOPE": "envelope",
+    "BODY": "body",
+    "BODYSTRUCTURE": "bodystructure",
+}
+"""Items that are a column as it stands."""
+
+
+def saved_date(row: Row, place: int) -> bytes:
+    return date_time(row[place])
+
+
+def preview(row: Row, place: int) -> bytes:
+    """RFC 8970 3.1: UTF-8, at most 200 characters; known since delivery, so that LAZY makes no difference."""
+    return response.nstring(row[place].encode("utf-8"))
+
+
+CONVERTED: Mapping[str, tuple[str, Callable[[Row, int], bytes]]] = {
+    "INTERNALDATE": ("received", saved_date),
+    "SAVEDATE": ("saved", saved_date),
+    "PREVIEW": ("preview", preview),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """columns: of `AccountStore.fetch`; uid is always the first. line: when no file is needed. sections: `pieces` is to
+    be used, or, for one that is BODY[] and a message of at most PIECE octets, `small`."""
+
+    columns: tuple[str, ...]
+    items: tuple[FetchItem, ...]
+    line: Callable[[int, Row], bytes]
+    whole: Callable[[int, Row, bytes], bytes] | None
+    sections: bool
+    seen: bool
+    """Some section sets \\Seen."""
+    recent_from: int
+
+    def column(self, name: str) -> int:
+        return self.columns.index(name)
+
+    @property
+    def tells_flags(self) -> bool:
+        return Item("FLAGS") in self.items
+
+    def small(self, number: int, row: Row, store: AccountStore) -> bytes:
+        """The response with `whole`."""
+        assert self.whole is not None, "asked for by the caller"
+        content = store.content(row[self.columns.index("id")])
+        try:
+            return self.whole(number, row, content.read())
+        finally:
+            content.close()
+
+    def pieces(self, number: int, row: Row, store: AccountStore, told_flags: bool) -> Iterator[bytes]:
+        """The response with sections, in the order asked for. told_flags: FLAGS are added, for \\Seen is
+        new."""
+        content = store.content(row[self.column("id")])
+        try:
+            yield b"* %d FETCH (" % number
+            space = b""
+            for item in self.items:
+                if isinstance(item, Section):
+                    yield from section_pieces(item, space, row, self, content)
+                else:
+                    yield space + FETCH_FORMS[item.name] % getter(item, self.columns, self.recent_from)(row)
+                space = b" "
+            if told_flags and not self.tells_flags:
+                yield b" FLAGS " + flags_value(self.columns, self.recent_from)(row)
+            yield b")\r\n"
+        finally:
+            content.close()
+
+
+def section_pieces(section: Section, space: bytes, row: Row, plan: Plan, content: Content) -> Iterator[bytes]:
+    parts = row[plan.column("parts")] if "parts" in plan.columns else ()
+    found = extent(section, parts, content.prefix_size, content.size)
+    if found is None:
+        yield space + section.label + b" NIL"
+        return
+    if found.fields:
+        block = content.read(found.offset, found.length)
+        data = select_fields(block, section.fields, section.text == "HEADER.FIELDS")
+        if section.partial:
+            first, count = section.partial
+            data = data[first : first + count]
+        yield space + section.label + b" " + literal(data)
+        return
+    offset, length, _ = cut(section, found)
+    yield space + section.label + b" {%d}\r\n" % length
+    while length > PIECE:
+        yield content.read(offset, PIECE)
+        offset += PIECE
+        length -= PIECE
+    if length:
+        yield content.read(offset, length)
+
+
+def compile_plan(items: Sequence[FetchItem], recent_from: int, sets_seen: bool) -> Plan:
+    """items: each once. sets_seen: the mailbox is open for writing. Raises BadCommand for an item we do not
+    have."""
+    names = [UID]
+    for item in items:
+        for column in columns_of(item):
+            if column not in names:
+                names.append(column)
+    sections = [item for item in items if isinstance(item, Section)]
+    seen = sets_seen and not all(section.peek for section in sections)
+    if seen:
+        names += [column for column in (BITS, KEYWORDS, MODSEQ) if column not in names]
+    columns = tuple(names)
+    line = no_line if sections else compile_line(items, columns, recent_from)
+    whole = compile_whole(items, columns, recent_from) if sections == [section_of_all(sections)] else None
+    return Plan(columns, tuple(items), line, whole, bool(sections), seen, recent_from)
+
+
+def columns_of(item: FetchItem) -> tuple[str, ...]:
+    if isinstance(item, Section):
+        return ("id", "size", "parts") if needs_parts(item) else ("id", "size")
+    if item.name in DIRECT:
+        return (DIRECT[item.name],)
+    if item.name in CONVERTED:
+        return (CONVERTED[item.name][0],)
+    if item.name == "FLAGS":
+        return (BITS, KEYWORDS)
+    raise BadCommand(f"Unknown item to fetch: {item.name}")
+
+
+def section_of_all(sections: Sequence[Section]) -> Section | None:
+    """The first that is all of the message, whatever its name: BODY[], BODY.PEEK[], RFC822."""
+    return next((one for one in sections if not needs_parts(one) and one.partial is None), None)
+
+
+def compile_whole(
+    items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int
+) -> Callable[[int, Row, bytes], bytes]:
+    """As `compile_line`, with the octets of the one section."""
+    place = next(n for n, item in enumerate(items) if isinstance(item, Section))
+    template = fetch_template(items)
+    before = tuple(getter(item, columns, recent_from) for item in items[:place])
+    after = tuple(getter(item, columns, recent_from) for item in items[place + 1 :])
+
+    def whole(number: int, row: Row, data: bytes) -> bytes:
+        return template % (number, *[get(row) for get in before], literal(data), *[get(row) for get in after])
+
+    return whole
+
+
+def no_line(number: int, row: Row) -> bytes:
+    raise AssertionError("a plan with sections gives pieces")
+
+
+def compile_line(items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int) -> Callable[[int, Row], bytes]:
+    """One function for the whole response; the two shapes that clients ask for in masses have one of their
+    own."""
+    template = fetch_template(items)
+    names = tuple(item.name for item in items if isinstance(item, Item))
+    format_flags = FLAGS.format
+    if names == ("UID", "FLAGS"):
+
+        def uid_flags(number: int, row: Row) -> bytes:
+            uid, bits, keywords = row
+            return template % (number, uid, format_flags(bits, keywords, uid >= recent_from))
+
+        return uid_flags
+    if len(names) == 2 and names[0] == "FLAGS" and names[1] in DIRECT and len(columns) == 4:
+
+        def flags_value_(number: int, row: Row) -> bytes:
+            uid, bits, keywords, value = row
+            return template % (number, format_flags(bits, keywords, uid >= recent_from), value)
+
+        return flags_value_
+    getters = tuple(getter(item, columns, recent_from) for item in items)
+
+    def values(number: int, row: Row) -> bytes:
+        return template % (number, *[get(row) for get in getters])
+
+    return values
+
+
+def getter(item: FetchItem, columns: tuple[str, ...], recent_from: int) -> Callable[[Row], Any]:
+    """From a row to the value that the item's form takes."""
+    assert isinstance(item, Item), "sections have pieces"
+    if item.name == "FLAGS":
+        return flags_value(columns, recent_from)
+    if item.name in DIRECT:
+        place = columns.index(DIRECT[item.name])
+        return lambda row: row[place]
+    column, convert = CONVERTED[item.name]
+    place = columns.index(column)
+    return lambda row: convert(row, place)
+
+
+def flags_value(columns: tuple[str, ...], recent_from: int) -> Callable[[Row], bytes]:
+    bits, keywords = columns.index(BITS), columns.index(KEYWORDS)
+    return lambda row: FLAGS.format(row[bits], row[keywords], row[0] >= recent_from)

@@ -1,0 +1,108 @@
+"""Untagged responses of themselves: what happened in the selected mailbox since the client was last told.
+
+RFC 9051 5.2, 7.4, 7.5.1; RFC 3501 7.3.2 (RECENT); RFC 7162 3.2.4 and 3.2.10 (MODSEQ with every FETCH, UID and
+VANISHED after ENABLE QRESYNC). The order is: expunges, then EXISTS and RECENT, then flags, so that every
+number is the client's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from echomox.imap.response import vanished_line
+from echomox.imapd.command import Rule
+from echomox.imapd.flags import FLAGS, flags_lines
+from echomox.store.engine import NoSuchMailbox
+
+if TYPE_CHECKING:
+    from echomox.imapd.session import Session
+    from echomox.imapd.view import View
+
+BYE_GONE = b"* BYE [UNAVAILABLE] The selected mailbox is gone\r\n"
+
+
+class MailboxGone(Exception):
+    """The selected mailbox was deleted: RFC 2180 3.3 lets the session end."""
+
+
+def tell_news(session: Session, rules: Rule, modseq: int) -> None:
+    """rules: of the command under way. modseq: what the store's has just been."""
+    view = session.selected
+    count = len(view)
+    flags: list[tuple[int, int, str, int]] = []
+    if modseq > view.told:
+        hub = session.hub
+        assert hub is not None
+        try:
+            changes = hub.changes(view.mailbox_id, view.told, modseq)
+            if changes.renamed:
+                check_mailbox(session, view)
+        except NoSuchMailbox:
+            raise MailboxGone from None
+        flags = view.advance(changes, session.own)
+        session.own = {}
+    grown = len(view) - count
+    if view.pending and rules & Rule.BREAKS_SEQUENCES:
+        tell_expunged(session, view)
+    if grown:
+        session.say(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), view.recent()))
+    if flags:
+        tell_keywords(session, view, (change[2] for change in flags))
+        tell_flags(session, flags, bool(rules & Rule.UIDS))
+    settle(session, view)
+
+
+def settle(session: Session, view: View) -> None:
+    """RFC 7162 6: while a VANISHED has to wait, the client may not believe the higher mod-sequences that it
+    sees."""
+    if not view.pending:
+        view.settled = view.told
+        if view.delayed:
+            view.delayed = False
+            session.say(b"* OK [HIGHESTMODSEQ %d] All is told\r\n" % view.told)
+    elif "QRESYNC" in session.enabled:
+        view.delayed = True
+        session.say(b"* OK [HIGHESTMODSEQ %d] VANISHED is delayed\r\n" % view.settled)
+
+
+def check_mailbox(session: Session, view: View) -> None:
+    """Renamed: the session goes on under the new name. Another UIDVALIDITY: what the client knows is worth
+    nothing."""
+    mailbox = session.store.mailbox_by_id(view.mailbox_id)
+    if mailbox.uidvalidity != view.uidvalidity:
+        raise NoSuchMailbox("another UIDVALIDITY")
+    view.name = mailbox.name
+
+
+def tell_expunged(session: Session, view: View) -> None:
+    numbers, gone = view.expunge()
+    if "QRESYNC" in session.enabled:
+        session.say(vanished_line(gone))
+        return
+    session.say(b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers]))
+
+
+def tell_keywords(session: Session, view: View, keywords: Iterable[str]) -> None:
+    """A keyword that the client has not seen yet is announced before it is used (RFC 9051 7.3.5)."""
+    new = {word for words in keywords if words for word in words.split()} - view.keywords
+    if new:
+        view.keywords |= new
+        session.say(flags_lines(sorted(view.keywords), view.read_only))
+
+
+def tell_flags(session: Session, flags: Iterable[tuple[int, int, str, int]], uids: bool) -> None:
+    """FETCH responses for (uid, bits, keywords, modseq)."""
+    view = session.selected
+    with_modseq = "CONDSTORE" in session.enabled
+    uids = uids or "QRESYNC" in session.enabled
+    for uid, bits, keywords, modseq in flags:
+        text = FLAGS.format(bits, keywords, uid >= view.recent_from)
+        if with_modseq and uids:
+            line = b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n" % (view.number(uid), uid, text, modseq)
+        elif with_modseq:
+            line = b"* %d FETCH (FLAGS %b MODSEQ (%d))\r\n" % (view.number(uid), text, modseq)
+        elif uids:
+            line = b"* %d FETCH (UID %d FLAGS %b)\r\n" % (view.number(uid), uid, text)
+        else:
+            line = b"* %d FETCH (FLAGS %b)\r\n" % (view.number(uid), text)
+        session.say(line)

@@ -1,0 +1,71 @@
+"""IMAP on ports 143 and 993: listeners, engine, bells; the sessions are `echomox.imapd`.
+
+Drain: nothing new is accepted, sessions go on for `drain_time`, idle ones are then told BYE, commands end
+first."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from echomox.imapd.accept import TlsListener
+from echomox.imapd.service import Backend, Service
+from echomox.ipc.bells import Bells
+from echomox.net.login import Authenticator
+from echomox.net.tls import server_context
+from echomox.store import open_engine
+
+if TYPE_CHECKING:
+    from workers.base import Worker
+
+BACKLOG = 1024
+
+
+async def run(worker: Worker) -> None:
+    loop = asyncio.get_running_loop()
+    engine = open_engine(worker.paths)
+    spool = worker.paths.spool / worker.name
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for leftover in spool.glob("append-*"):
+        leftover.unlink(missing_ok=True)  # of a worker that was killed
+    bells = Bells(worker.paths.socket("change"), worker.log, worker.name)
+    await bells.start()
+    committer = engine.committer(worker.name)
+    authenticator = Authenticator(worker, engine, "imap")
+    tls = server_context(worker.static.tls, worker.paths.config)
+    service = Service(worker, Backend(engine, committer, authenticator, bells, tls), loop)
+
+    def changed(account: str, modseq: int) -> None:
+        bells.ring(account, modseq)
+        service.changed(account)
+
+    engine.on_change = changed
+    servers = await listen(worker, service)
+    ticking = loop.create_task(service.ticking())
+    worker.ready()
+    try:
+        await worker.stopping()
+        for server in servers:
+            server.close()
+        await service.drain(worker.drain_time())
+    finally:
+        ticking.cancel()
+        await authenticator.close()
+        await committer.close()
+        await bells.close()
+        engine.close()
+
+
+async def listen(worker: Worker, service: Service) -> list[asyncio.Server | TlsListener]:
+    """Without a certificate there is no implicit TLS."""
+    servers: list[asyncio.Server | TlsListener] = []
+    for sock in worker.listeners.get("imap", []):
+        make = partial(service.session, False)
+        servers.append(await service.loop.create_server(make, sock=sock, backlog=BACKLOG))
+    for sock in worker.listeners.get("imaps", []):
+        if service.tls_context is None:
+            worker.log.warn("no certificate: not listening", listener="imaps")
+        else:
+            servers.append(TlsListener(service, sock, service.tls_context))
+    return servers
