@@ -22,6 +22,7 @@ REQUIRES = [
     "waitress>=3.0,<4",
     "bcrypt>=4.2,<6",
     "cryptography>=44",
+    "idna>=3.7,<4",
     "selectolax>=0.3.27,<2",
     "setproctitle>=1.3.4,<2",
     "tomlkit>=0.13,<0.16",

@@ -1,8 +1,10 @@
-"""Where everything stands on disk: the `home` layout (one root) and the `fhs` layout (/etc, /var/lib, /var/log, /run).
+"""Where everything stands on disk: the `home` layout (one root) and the `fhs` layout (/etc, /var/lib,
+/var/log).
 
-    config/  echomox.toml domains.toml dkim/          data/  accounts/<a>/{index.db,junk.db,msg/} spool/ queue/
-    tmp/     scratch                                         acme/keycerts/ reservoir/{state.db,weights.dat}
-    logs/    echomox.log                              run/   *.sock supervisor.pid
+    config/  echomox.toml domains.toml dkim/    data/  accounts/<a>/{index.db,junk.db,msg/} spool/ queue/
+    tmp/     scratch                                   acme/keycerts/ reservoir/{state.db,weights.dat}
+    logs/    echomox.log                        run/   *.sock supervisor.pid (home: data/run, fhs:
+    /run/echomox)
 """
 
 from __future__ import annotations

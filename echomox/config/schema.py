@@ -1,8 +1,11 @@
+# ruff: noqa: RUF009 - `option` makes a dataclass field, which is the one call that belongs there
 """The configuration as frozen dataclasses; the documentation stands on each field.
 
-`Static` is `echomox.toml` (a change starts new workers), `Dynamic` is `domains.toml` (taken over by running workers as
-a new snapshot). A field's metadata holds `doc` (one or more sentences), and optionally `choices` or `low`/`high`;
-`load` checks by them, `describe` writes the commented samples of `conf/` from them. Sizes are bytes, times are seconds.
+`Static` is `echomox.toml` (a change starts new workers), `Dynamic` is `domains.toml` (taken over by running
+workers as a new snapshot). A field's metadata holds `doc` (one or more sentences), and optionally `choices`
+or `low`/`high`; `load` checks by them, `describe` writes the commented samples of `conf/` from them. Sizes
+are bytes, times are seconds. What `load` gives has file names made absolute and domain names in lower-case
+A-labels.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ def option(default: Any, doc: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Where each service listens: lists of "ADDRESS:PORT", IPv6 in brackets. An empty list switches a service off."""
+    """Where each service listens: lists of "ADDRESS:PORT", IPv6 in brackets. An empty list: it is off."""
 
     smtp: tuple[str, ...] = option(("0.0.0.0:25", "[::]:25"), "Mail from other servers; STARTTLS is offered.")
     submission: tuple[str, ...] = option(
@@ -39,8 +42,11 @@ class Listeners:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    certificate: str = option("", "PEM file of the certificate chain; empty: no TLS is offered at all.")
-    key: str = option("", "PEM file of its private key.")
+    certificate: str = option(
+        "",
+        "PEM file of the certificate chain, relative to the configuration directory; empty: no TLS is offered at all.",
+    )
+    key: str = option("", "PEM file of its private key, relative to the configuration directory.")
     minimum: str = option("1.2", "Oldest TLS version that is spoken.", choices=("1.2", "1.3"))
 
 
@@ -59,11 +65,21 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client, net or message may use. Parser limits and timeouts hold even when the rest is lifted."""
+    """What one client, net or message may use. Parser limits and timeouts always hold."""
 
-    connections_per_ip: int = option(30, "Open connections per address and service; x3 per /26 (IPv6: /48), x9 per /21 (/32). 0: no limit.", low=0)
-    connection_rate_per_ip: int = option(300, "New connections per minute and address; x3 and x9 as above. 0: no limit.", low=0)
-    logins_per_minute: int = option(10, "Failed logins per minute and address (x3, x9) before more are refused unchecked. 0: no limit.", low=0)
+    connections_per_ip: int = option(
+        30,
+        "Open connections per address and service; x3 per /26 (IPv6: /48), x9 per /21 (/32). 0: no limit.",
+        low=0,
+    )
+    connection_rate_per_ip: int = option(
+        300, "New connections per minute and address; x3 and x9 as above. 0: no limit.", low=0
+    )
+    logins_per_minute: int = option(
+        10,
+        "Failed logins per minute and address (x3, x9) before more are refused unchecked. 0: no limit.",
+        low=0,
+    )
     logins_per_day: int = option(50, "Failed logins per day and address (x3, x9). 0: no limit.", low=0)
     idle_per_ip: int = option(30, "IDLE commands at once per address. 0: no limit.", low=0)
     connections: int = option(10_000, "Open connections per worker.", low=1)
@@ -79,7 +95,9 @@ class Limits:
     data_timeout: float = option(180.0, "Silence of an SMTP client within a message.", low=10)
     message_timeout: float = option(1800.0, "Longest time for one whole message.", low=60)
     login_timeout: float = option(60.0, "IMAP: time to log in.", low=10)
-    imap_timeout: float = option(1860.0, "IMAP: silence of a client after login; IDLE included (RFC 9051 5.4).", low=1800)
+    imap_timeout: float = option(
+        1860.0, "IMAP: silence of a client after login; IDLE included (RFC 9051 5.4).", low=1800
+    )
     tls_timeout: float = option(30.0, "TLS handshake.", low=5)
 
 
@@ -92,19 +110,27 @@ class Auth:
     )
     plaintext_from: tuple[str, ...] = option((), "Networks from which a login without TLS is allowed, as 127.0.0.0/8.")
     bcrypt_cost: int = option(11, "Work factor of new password hashes; 11 is about 0.12 s.", low=4, high=15)
-    cache_time: float = option(300.0, "How long a verified PLAIN or LOGIN password is remembered by a worker. 0: never.", low=0)
+    cache_time: float = option(
+        300.0, "How long a verified PLAIN or LOGIN password is remembered by a worker. 0: never.", low=0
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    classify_timeout: float = option(2.0, "How long a delivery waits for the classifiers before it goes on without.", low=0.1)
+    classify_timeout: float = option(
+        2.0, "How long a delivery waits for the classifiers before it goes on without.", low=0.1
+    )
     learn_interval: float = option(1.0, "Pause between looks of the trainer for new moves and flags.", low=0.1)
     authserv_id: str = option("", "Name in Authentication-Results; empty: the host name.")
 
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    level: str = option("info", "Level of packages that have none of their own.", choices=("trace", "debug", "info", "warn", "error"))
+    level: str = option(
+        "info",
+        "Level of packages that have none of their own.",
+        choices=("trace", "debug", "info", "warn", "error"),
+    )
     levels: dict[str, str] = option(dict, 'Levels per package, as { smtpd = "debug" }.')
     to_file: bool = option(True, "Write to echomox.log in the log directory; else to standard error.")
 
@@ -120,7 +146,11 @@ class Static:
 
     hostname: str = option("", "Full name of this host: banner, EHLO, Received, Message-ID.")
     user: str = option("", "User whose rights the workers have; empty: the owner of the data directory.")
-    postmaster: str = option("", "Account that gets mail for postmaster@ any of our names.")
+    postmaster: str = option(
+        "",
+        "Account that gets mail for postmaster@ any of our names, where no account has that address itself; "
+        "empty: the first account with `admin`, else the first account.",
+    )
     listeners: Listeners = option(Listeners, "Addresses and ports.")
     tls: Tls = option(Tls, "Certificate of the host.")
     workers: Workers = option(Workers, "Numbers of processes.")
@@ -145,7 +175,9 @@ class Dkim:
 class Domain:
     description: str = option("", "For people.")
     disabled: bool = option(False, "Refuse mail for it for now (450 4.2.1).")
-    separators: tuple[str, ...] = option(("+",), "What ends the account's part of a local part: you+shop@ reaches you@.")
+    separators: tuple[str, ...] = option(
+        ("+",), "Characters that end the account's part of a local part: you+shop@ reaches you@."
+    )
     case_sensitive: bool = option(False, "Whether You@ and you@ are two addresses.")
     dkim: tuple[Dkim, ...] = option((), "Signing keys.")
 

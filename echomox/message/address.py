@@ -11,8 +11,8 @@ can give the very bytes back. Paths of SMTP commands are another grammar and not
 
 from __future__ import annotations
 
+import encodings.punycode  # noqa: F401 - idna looks it up by name, when rights may be dropped already
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -312,34 +312,26 @@ def _string(text: str) -> bytes:
 # Domains
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_DOTS = re.compile("[\u3002\uff0e\uff61]")
-_DOT_CODES = ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd")
 
 
 def normalise_domain(domain: str) -> str:
-    """The form in which domains are compared: lower case, A-labels (IDNA2008, RFC 5891 5; mapped as RFC
-    5895), no last dot; an address literal in lower case. Raises ValueError for what is no domain name."""
+    """The form in which domains are compared: lower-case A-labels (IDNA2008 with the mappings of UTS 46), no last dot;
+    an address literal in lower case. Raises ValueError for what is no domain name."""
     if domain.startswith("[") and domain.endswith("]"):
         return domain.lower()
-    if not domain.isascii():
-        domain = _DOTS.sub(".", unicodedata.normalize("NFKC", domain.lower()).lower())
-    labels = [_a_label(label) for label in domain.lower().removesuffix(".").split(".")]
-    name = ".".join(labels)
-    if len(name) > 253:
-        raise ValueError("domain name longer than 253 characters")
+    name = domain.removesuffix(".")
+    if name.isascii():
+        name = name.lower()
+    else:
+        import idna  # only here: most processes never see a U-label
+
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii").lower()
+        except (idna.IDNAError, UnicodeError) as error:
+            raise ValueError(f"not a domain name ({error})") from error
+    if len(name) > 253 or not all(map(_LABEL.fullmatch, name.split("."))):
+        raise ValueError("not a domain name: labels of letters, digits and hyphens, joined by dots")
     return name
-
-
-def _a_label(label: str) -> str:
-    if not label.isascii():
-        if any(unicodedata.category(c) not in _DOT_CODES and c not in "-\u00b7\u200c\u200d\u30fb" for c in label):
-            raise ValueError("character not allowed in a domain name")  # RFC 5892 2
-        if len(label) > 63 or unicodedata.category(label[0]).startswith("M") or label[2:4] == "--":
-            raise ValueError("not an international domain label")  # RFC 5891 4.2.3
-        label = "xn--" + label.encode("punycode").decode("ascii")
-    if not _LABEL.fullmatch(label):
-        raise ValueError("not a domain name label")
-    return label
 
 
 def same_domain(one: str, other: str) -> bool:
@@ -353,15 +345,16 @@ def same_domain(one: str, other: str) -> bool:
 
 
 def unicode_domain(domain: str) -> str:
-    """For people: A-labels as Unicode where they decode and encode back to themselves; else as they are."""
-    out = []
-    for label in domain.split("."):
-        text = label
-        if label.lower().startswith("xn--") and len(label) <= 63:
-            try:
-                text = label[4:].lower().encode("ascii").decode("punycode")
-                text = text if _a_label(text) == label.lower() else label
-            except (ValueError, IndexError):
-                text = label
-        out.append(text)
-    return ".".join(out)
+    """For people: A-labels as Unicode where they are valid IDNA2008; else as they are."""
+    return ".".join(_unicode_label(label) for label in domain.split("."))
+
+
+def _unicode_label(label: str) -> str:
+    if not label.lower().startswith("xn--"):
+        return label
+    import idna
+
+    try:
+        return idna.ulabel(label.lower())
+    except (idna.IDNAError, UnicodeError, IndexError):
+        return label

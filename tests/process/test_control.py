@@ -122,12 +122,14 @@ def test_a_change_by_hand_is_taken_over_and_a_slip_is_not(server):
     file = config(server) / "domains.toml"
     good = file.read_text()
     more = good + '\n[accounts.hand]\naddresses = ["hand@example.test"]\n'
+    before = asked(server, "status")["config_generation"]
     file.write_text(more)
-    assert until(5, lambda: accepts(server, "hand@example.test"))
+    assert until(5, lambda: asked(server, "status")["config_generation"] > before)
+    assert accepts(server, "hand@example.test")
     file.write_text(more + "quota = -1\n")
     assert "domains.toml" in echomox(server, "config", "check", code=1)
     time.sleep(1.5)
-    assert accepts(server, "hand@example.test") and accepts(server, "u0@example.test")
+    assert all(accepts(server, address) for address in ("hand@example.test", "u0@example.test") * 4)
     refusal = echomox(server, "account", "add", "ann", "ann@example.test", code=1)
     assert "accounts.hand.quota: -1 is not allowed" in refusal
     file.write_text(good)

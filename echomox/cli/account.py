@@ -1,0 +1,113 @@
+"""`echomox account`: who has mail here. A password that is not given is made up, and shown once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from echomox.cli.console import (
+    Commands,
+    add_password_options,
+    ask,
+    confirm,
+    pairs,
+    read_password,
+    rows,
+    show,
+)
+from echomox.cli.settings import parse_settings
+from echomox.config.schema import Account
+
+SETTINGS = "as quota=1000000000 full_name='Ann Lee' junk_filter.mode=junk-only"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    commands = Commands(parser)
+    commands.add("list", run_list, "list all accounts")
+    commands.add("show", run_show, "show one account").add_argument("name")
+    add = commands.add("add", run_add, "add an account")
+    add.add_argument("name", help="1 to 64 of a-z 0-9 . _ -")
+    add.add_argument("address", nargs="+", help="its addresses; @DOMAIN gets all else of a domain")
+    add.add_argument("--set", nargs="+", default=[], metavar="OPTION=VALUE", help=SETTINGS)
+    add_password_options(add)
+    remove = commands.add("remove", run_remove, "remove an account with its mail")
+    remove.add_argument("name")
+    remove.add_argument("--keep-mail", action="store_true", help="leave its mail on disk")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    change = commands.add("set", run_set, "change options of an account")
+    change.add_argument("name")
+    change.add_argument("option", nargs="+", metavar="OPTION=VALUE", help=SETTINGS)
+    password = commands.add("set-password", run_password, "give an account another password")
+    password.add_argument("name")
+    add_password_options(password)
+    commands.add("enable", run_enable, "allow logins again").add_argument("name")
+    commands.add("disable", run_disable, "refuse logins; mail still arrives").add_argument("name")
+
+
+def run_list(args: argparse.Namespace) -> int:
+    answer = ask(args, "account.list")
+    heads = ("account", "addresses", "mode", "disabled", "admin", "quota")
+    entries = [
+        (item["name"], item["addresses"], item["mode"], item["disabled"], item["admin"], item["quota"])
+        for item in answer["accounts"]
+    ]
+    left = [f"mail without an account: {name}" for name in answer["mail_without_account"]]
+    return show(args, answer, [*rows(heads, entries), *left])
+
+
+def run_show(args: argparse.Namespace) -> int:
+    answer = ask(args, "account.show", name=args.name)
+    return show(args, answer, pairs(answer))
+
+
+def run_add(args: argparse.Namespace) -> int:
+    settings = parse_settings(Account, args.set)
+    password = read_password(args)
+    answer = ask(
+        args,
+        "account.add",
+        name=args.name,
+        addresses=args.address,
+        settings=settings or None,
+        password=password,
+    )
+    text = [f"account {args.name} has {', '.join(args.address)}"]
+    if answer["kept_mail"]:
+        text.append("it has the mail that an earlier account of this name left")
+    return show(args, answer, text + _password_line(answer))
+
+
+def _password_line(answer: dict[str, Any]) -> list[str]:
+    return [f"password  {answer['password']}  (not shown again)"] if "password" in answer else []
+
+
+def run_remove(args: argparse.Namespace) -> int:
+    if not args.keep_mail:
+        confirm(args, f"Account {args.name} and all its mail will be gone.")
+    answer = ask(args, "account.remove", name=args.name, keep_mail=args.keep_mail)
+    gone = "with its mail" if answer["mail_removed"] else "without its mail"
+    return show(args, answer, [f"account {args.name} removed, {gone}"])
+
+
+def run_set(args: argparse.Namespace) -> int:
+    return _set(args, parse_settings(Account, args.option))
+
+
+def run_enable(args: argparse.Namespace) -> int:
+    return _set(args, {"disabled": False})
+
+
+def run_disable(args: argparse.Namespace) -> int:
+    return _set(args, {"disabled": True})
+
+
+def _set(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+    answer = ask(args, "account.set", name=args.name, settings=settings)
+    changed = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
+    return show(args, answer, [f"account {args.name}: {line}" for line in changed])
+
+
+def run_password(args: argparse.Namespace) -> int:
+    answer = ask(args, "account.set-password", name=args.name, password=read_password(args))
+    return show(args, answer, [f"account {args.name} has a new password", *_password_line(answer)])

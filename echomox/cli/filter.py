@@ -1,0 +1,100 @@
+"""`echomox filter`: what an account's spam filter knows and why it judges as it does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from echomox.cli.console import CommandError, Commands, ask, find, pairs, rows, show
+
+LARGEST = 100 * 1024 * 1024  # bytes of a file to explain
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    commands = Commands(parser)
+    explain = commands.add("explain", run_explain, "judge a message and say why")
+    explain.add_argument("message", metavar="FILE|MESSAGE", help="a file, - for standard input, or a message's id")
+    explain.add_argument("--account", help="whose filter (default: the first account)")
+    commands.add("stats", run_stats, "show what an account's filter was trained with").add_argument("account")
+    word = commands.add("word", run_word, "show how often a word was in ham and in spam")
+    word.add_argument("account")
+    word.add_argument("word")
+
+
+def run_stats(args: argparse.Namespace) -> int:
+    answer = ask(args, "filter.stats", account=args.account)
+    return show(args, answer, pairs(answer))
+
+
+def run_word(args: argparse.Namespace) -> int:
+    answer = ask(args, "filter.word", account=args.account, word=args.word)
+    return show(args, answer, pairs(answer))
+
+
+def run_explain(args: argparse.Namespace) -> int:
+    account = args.account or _first_account(args)
+    if args.message.isdigit() and not Path(args.message).exists():
+        answer = ask(args, "filter.explain", account=account, id=int(args.message))
+    else:
+        answer = _explain_bytes(args, account, _content(args.message))
+    return show(args, answer, _text(answer))
+
+
+def _first_account(args: argparse.Namespace) -> str:
+    accounts = ask(args, "account.list")["accounts"]
+    if not accounts:
+        raise CommandError("there are no accounts; `echomox account add` makes one")
+    return str(accounts[0]["name"])
+
+
+def _content(name: str) -> bytes:
+    if name == "-":
+        return sys.stdin.buffer.read(LARGEST)
+    with open(name, "rb") as file:
+        return file.read(LARGEST)
+
+
+def _explain_bytes(args: argparse.Namespace, account: str, data: bytes) -> dict[str, Any]:
+    """In this process, as the owner of the data: a file may be larger than a request to the server."""
+    from echomox.cli.control import own_site
+    from workers.operations_filter import explain_bytes
+    from workers.refused import Refused
+
+    site = own_site(find(args))
+    try:
+        return explain_bytes(site, account, data)
+    except Refused as error:
+        raise CommandError(str(error)) from None
+    finally:
+        site.close()
+
+
+def _text(answer: dict[str, Any]) -> list[str]:
+    """For people: the decision, each stage with its reasons, the words, and the three groups of features."""
+    lines = [
+        f"{answer['place']}: P(spam) {answer['probability']:.4f} for {answer['account']}, {answer['reason']}",
+        f"trained with {answer['learned']} messages; stages: {answer['parts']}",
+    ]
+    for stage in answer["stages"]:
+        lines += ["", f"stage {stage['stage']}: P {stage['probability']:.4f}, weight {stage['weight']:.2f}"]
+        lines += [f"  {reason}" for reason in stage["reasons"]]
+    words = answer["words"]
+    lines += ["", f"words: {words['tokens']} in the message, {words['known']} known to this account"]
+    for side in ("spam", "ham"):
+        if words[side]:
+            heads = list(words[side][0])
+            table = rows(heads, ([_short(item[head]) for head in heads] for item in words[side]))
+            lines += [f"  towards {side}:", *("    " + line for line in table)]
+    for name, group in answer["features"].items():
+        lines += ["", f"{name}:", *("  " + line for line in _group(group))]
+    return lines
+
+
+def _group(group: Any) -> list[str]:
+    return pairs(group) if isinstance(group, dict) else [str(group)]
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value

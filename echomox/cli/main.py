@@ -1,0 +1,112 @@
+"""`echomox`: everything but running the processes (that is `echomox-supervisor`).
+
+A family of commands is a row of FAMILIES and a module of this package, imported when it is called. The
+module has `configure(parser)`, which adds its commands and sets `run` on each: `run(args) -> int`, the exit
+code.
+
+    0 done   1 refused, or faults were found   2 wrong usage   78 the configuration cannot be used
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from echomox.cli.console import CommandError, common_options
+from echomox.errors import ConfigError
+
+EXIT_REFUSED = 1
+EXIT_CONFIG = 78
+
+
+class Family(NamedTuple):
+    name: str
+    module: str
+    help: str
+
+
+FAMILIES = (
+    Family(
+        "quickstart", "echomox.cli.quickstart", "write a complete configuration, or a throwaway one (--demo)"
+    ),
+    Family("config", "echomox.cli.config", "check | describe | show the configuration"),
+    Family(
+        "account", "echomox.cli.account", "list | show | add | remove | set | set-password | enable | disable"
+    ),
+    Family("address", "echomox.cli.address", "list | add | remove addresses of accounts"),
+    Family(
+        "domain", "echomox.cli.domain", "list | show | add | remove | set | enable | disable | dnsrecords"
+    ),
+    Family("logins", "echomox.cli.logins", "list the login attempts of an account"),
+    Family("mailbox", "echomox.cli.mailbox", "list | show the mailboxes of an account"),
+    Family("message", "echomox.cli.message", "show | parts | raw of one message"),
+    Family("filter", "echomox.cli.filter", "explain a verdict, show stats and words of an account's filter"),
+    Family("verifydata", "echomox.cli.verifydata", "check the data of all accounts; --fix repairs"),
+    Family("status", "echomox.cli.server", "the running processes"),
+    Family("reload", "echomox.cli.server", "take a changed configuration over"),
+    Family("loglevels", "echomox.cli.server", "show or change the log levels of the running server"),
+    Family("counters", "echomox.cli.server", "the counters of the running server"),
+    Family("version", "echomox.cli.server", "the version of this program and of what it stands on"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line; messages of refusal are one line on standard error."""
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except CommandError as error:
+        print(f"echomox: {error}", file=sys.stderr)
+        return error.code
+    except ConfigError as error:
+        print(f"echomox: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    except BrokenPipeError:  # the reader has had enough, as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OSError as error:
+        print(f"echomox: {error.filename or 'error'}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    outer = _parser()
+    before = outer.parse_args(argv)
+    if not before.family:
+        outer.print_help()
+        return 2
+    family = next((family for family in FAMILIES if family.name == before.family), None)
+    if family is None:
+        outer.error(f"no command {before.family}; `echomox --help` lists them")
+    inner = argparse.ArgumentParser(
+        prog=f"echomox {family.name}", description=family.help, parents=[common_options()]
+    )
+    inner.set_defaults(config=before.config, json=before.json, family=family.name)
+    importlib.import_module(family.module).configure(inner)
+    args = inner.parse_args(before.rest)
+    return int(args.run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(len(family.name) for family in FAMILIES)
+    lines = [f"  {family.name:{width}}  {family.help}" for family in FAMILIES]
+    parser = argparse.ArgumentParser(
+        prog="echomox",
+        description="EchoMox, a mail server. `echomox COMMAND --help` tells more of a command.",
+        epilog="commands:\n" + "\n".join(lines) + "\n\nexit codes:" + (__doc__ or "").split("code.", 1)[1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", help="directory of the configuration, or its echomox.toml")
+    parser.add_argument("--json", action="store_true", help="print data as JSON")
+    parser.add_argument("family", nargs="?", metavar="COMMAND", help="one of the commands below")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="what the command takes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""`echomox message`: one message of an account, by the id that `message list` shows (not the UID of IMAP)."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+from collections.abc import Iterator
+
+from echomox.cli.console import Commands, ask, pairs, rows, show
+
+PIECE = 512 * 1024
+_LIST = ("ID", "UID", "Received", "Size", "Seen", "Junk", "Subject")
+_PARTS = ("PartNum", "Path", "ContentType", "Disposition", "Size", "BodyOffset", "Encoding", "Filename")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    commands = Commands(parser)
+    listing = commands.add("list", run_list, "list the newest messages of a mailbox")
+    listing.add_argument("account")
+    listing.add_argument("mailbox", nargs="?", default="INBOX", help="default %(default)s")
+    listing.add_argument("--limit", type=int, default=50, help="at most so many (default %(default)s)")
+    texts = {"show": "show all that is known of a message", "parts": "show its MIME parts"}
+    for name, run in (("show", run_show), ("parts", run_parts)):
+        _take_message(commands.add(name, run, texts[name]))
+    _take_message(commands.add("raw", run_raw, "print the message as clients see it"))
+
+
+def _take_message(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("account")
+    parser.add_argument("id", type=int)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    answer = ask(args, "message.list", account=args.account, mailbox=args.mailbox, limit=args.limit)
+    return show(args, answer, rows(_LIST, ([item[head] for head in _LIST] for item in answer["messages"])))
+
+
+def run_show(args: argparse.Namespace) -> int:
+    answer = ask(args, "message.show", account=args.account, id=args.id)
+    return show(args, answer, pairs(answer))
+
+
+def run_parts(args: argparse.Namespace) -> int:
+    answer = ask(args, "message.parts", account=args.account, id=args.id)
+    return show(args, answer, rows(_PARTS, ([item[head] for head in _PARTS] for item in answer["parts"])))
+
+
+def run_raw(args: argparse.Namespace) -> int:
+    for piece in _pieces(args):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _pieces(args: argparse.Namespace) -> Iterator[bytes]:
+    offset, size = 0, 1
+    while offset < size:
+        answer = ask(args, "message.raw", account=args.account, id=args.id, offset=offset, length=PIECE)
+        piece, size = base64.b64decode(answer["data"]), answer["size"]
+        if not piece:
+            return
+        offset += len(piece)
+        yield piece

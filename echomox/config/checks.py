@@ -1,0 +1,251 @@
+"""What must hold between the values of a configuration, beyond each one's type and range.
+
+Each check tells the reader what is wrong and where; the values come back normalised: domain names as
+lower-case A-labels, file names absolute. Certificates are tried by loading them, the one way that is sure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from echomox.config.names import (
+    ACCOUNT_RULE,
+    base_local,
+    domain_key,
+    host_name,
+    is_account_name,
+    split_address,
+)
+from echomox.config.schema import Account, Domain, Dynamic, Listeners, Static, Tls
+from echomox.log import LEVELS
+
+if TYPE_CHECKING:
+    from echomox.config.load import Reader
+
+SEPARATORS = "+-_.=#!~^"
+
+
+# -- echomox.toml -----------------------------------------------------------------
+
+
+def check_static(reader: Reader, static: Static) -> Static:
+    static = replace(static, hostname=_host(reader, "hostname", static.hostname))
+    if static.filter.authserv_id:
+        try:
+            domain_key(static.filter.authserv_id)
+        except ValueError as error:
+            reader.problem(("filter", "authserv_id"), str(error))
+    _listeners(reader, static.listeners)
+    _auth(reader, static)
+    _resolver(reader, static.dns.resolver)
+    if static.user:
+        _user(reader, static.user)
+    if static.postmaster and not is_account_name(static.postmaster):
+        reader.problem(("postmaster",), f"not an account name; {ACCOUNT_RULE}")
+    for package, level in static.logs.levels.items():
+        if level not in LEVELS:
+            reader.problem(("logs", "levels", package), f'"{level}" is no level; one of {", ".join(LEVELS)}')
+    return replace(static, tls=_tls(reader, static))
+
+
+def _host(reader: Reader, key: str, name: str) -> str:
+    if not name:
+        reader.problem((key,), "missing; the full name of this host, as mail.example.com")
+        return ""
+    try:
+        return host_name(name)
+    except ValueError as error:
+        reader.problem((key,), str(error))
+        return ""
+
+
+def parse_listener(text: str) -> tuple[str, int]:
+    """("127.0.0.1", 25) of "127.0.0.1:25", ("::", 25) of "[::]:25"; raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535:
+        raise ValueError('"ADDRESS:PORT" with a port from 1 to 65535')
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError('"ADDRESS:PORT" with an IP address, as "0.0.0.0:25" or "[::]:25"') from None
+    if bracketed != (address.version == 6):
+        raise ValueError("an IPv6 address stands in brackets, an IPv4 address does not")
+    return str(address), int(port)
+
+
+def _listeners(reader: Reader, listeners: Listeners) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for item in fields(Listeners):
+        for place, text in enumerate(getattr(listeners, item.name)):
+            path = ("listeners", item.name, place)
+            try:
+                endpoint = parse_listener(text)
+            except ValueError as error:
+                reader.problem(path, f'"{text}" is not allowed; {error}')
+                continue
+            if endpoint in taken:
+                reader.problem(path, f'"{text}" is taken already by listeners.{taken[endpoint]}')
+            taken.setdefault(endpoint, item.name)
+
+
+def _auth(reader: Reader, static: Static) -> None:
+    for place, net in enumerate(static.auth.plaintext_from):
+        try:
+            ipaddress.ip_network(net)
+        except ValueError as error:
+            reader.problem(("auth", "plaintext_from", place), f"not a network, as 127.0.0.0/8 or ::1/128: {error}")
+    if len(set(static.auth.mechanisms)) != len(static.auth.mechanisms):
+        reader.problem(("auth", "mechanisms"), "a mechanism is named twice")
+
+
+def _resolver(reader: Reader, resolver: str) -> None:
+    if resolver in ("system", "none"):
+        return
+    try:
+        parse_listener(resolver)
+    except ValueError as error:
+        reader.problem(("dns", "resolver"), f'"{resolver}" is not allowed; "system", "none" or {error}')
+
+
+def _user(reader: Reader, user: str) -> None:
+    import pwd
+
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        reader.problem(("user",), f'no user "{user}" on this machine; make it first: useradd -r -M {user}')
+
+
+def _tls(reader: Reader, static: Static) -> Tls:
+    tls = static.tls
+    if not tls.certificate and not tls.key:
+        for name in ("submissions", "imaps"):
+            if getattr(static.listeners, name):
+                reader.problem(("listeners", name), "needs tls.certificate and tls.key, or an empty list")
+        return tls
+    if not tls.certificate or not tls.key:
+        missing = "key" if tls.certificate else "certificate"
+        reader.problem(("tls",), f"certificate and key belong together; tls.{missing} is missing")
+        return tls
+    tls = replace(
+        tls,
+        certificate=str(reader.directory / tls.certificate),
+        key=str(reader.directory / tls.key),
+    )
+    for name in ("certificate", "key"):
+        if trouble := _unreadable(getattr(tls, name)):
+            reader.problem(("tls", name), trouble)
+            return tls
+    try:
+        # A password callback that gives nothing: an encrypted key is an error here, not a prompt.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, lambda: "")
+    except ssl.SSLError as error:
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        key = "key" if mismatch else "certificate"
+        text = f"{tls.key} is not the key of {tls.certificate}" if mismatch else f"no PEM certificate with key: {error}"
+        reader.problem(("tls", key), text)
+    except (OSError, ValueError) as error:
+        reader.problem(("tls",), f"not usable: {error}")
+    return tls
+
+
+def _unreadable(name: str) -> str:
+    """Why a file cannot be read; "" if it can."""
+    try:
+        with open(name, "rb"):
+            return ""
+    except (OSError, ValueError) as error:
+        return f"{name}: {getattr(error, 'strerror', None) or error}"
+
+
+# -- domains.toml -----------------------------------------------------------------
+
+
+def check_dynamic(reader: Reader, dynamic: Dynamic) -> Dynamic:
+    domains: dict[str, Domain] = {}
+    for name, domain in dynamic.domains.items():
+        path: tuple[str | int, ...] = ("domains", name)
+        try:
+            key = domain_key(name)
+        except ValueError as error:
+            reader.problem(path, str(error))
+            continue
+        if key in domains:
+            reader.problem(path, f"the same domain as {key}, which is there already")
+        domains[key] = _domain(reader, path, domain)
+    taken: dict[str, str] = {}
+    for name, account in dynamic.accounts.items():
+        if not is_account_name(name):
+            reader.problem(("accounts", name), f"not an account name; {ACCOUNT_RULE}")
+        _account(reader, name, account, domains, taken)
+    return replace(dynamic, domains=domains)
+
+
+def _domain(reader: Reader, path: tuple[str | int, ...], domain: Domain) -> Domain:
+    for place, separator in enumerate(domain.separators):
+        if len(separator) != 1 or separator not in SEPARATORS:
+            reader.problem((*path, "separators", place), f"one character of {SEPARATORS}")
+    keys = []
+    for place, dkim in enumerate(domain.dkim):
+        here: tuple[str | int, ...] = (*path, "dkim", place)
+        try:
+            domain_key(dkim.selector)
+        except ValueError:
+            reader.problem((*here, "selector"), "missing or not a domain name's label, as 2026a")
+        file = str(reader.directory / dkim.key)
+        if not dkim.key:
+            reader.problem((*here, "key"), "missing; the PEM file of the private key")
+        elif trouble := _unreadable(file):
+            reader.problem((*here, "key"), trouble)
+        keys.append(replace(dkim, key=file))
+    if len({key.selector for key in keys}) != len(keys):
+        reader.problem((*path, "dkim"), "two keys with the same selector")
+    return replace(domain, dkim=tuple(keys))
+
+
+def _account(reader: Reader, name: str, account: Account, domains: dict[str, Domain], taken: dict[str, str]) -> None:
+    path = ("accounts", name)
+    if account.junk_filter.junk > account.junk_filter.reject:
+        reader.problem(
+            (*path, "junk_filter"),
+            f"junk ({account.junk_filter.junk}) may not be above reject ({account.junk_filter.reject})",
+        )
+    for place, address in enumerate(account.addresses):
+        here = (*path, "addresses", place)
+        try:
+            key, reason = address_key(address, domains)
+        except ValueError as error:
+            key, reason = "", f'"{address}" is not an address: {error}'
+        if reason:
+            reader.problem(here, reason)
+        elif key in taken:
+            owner = "this account" if taken[key] == name else f"account {taken[key]}"
+            reader.problem(here, f'"{address}" belongs to {owner} already')
+        else:
+            taken[key] = name
+
+
+def address_key(address: str, domains: dict[str, Domain]) -> tuple[str, str]:
+    """(the form by which addresses are compared, "") or ("", what is wrong); raises ValueError."""
+    local, key = split_address(address)
+    domain = domains.get(key)
+    if domain is None:
+        return "", f'"{address}": domain {key} is not configured; add [domains."{key}"]'
+    if base_local(local, domain.separators) != local:
+        used = " ".join(domain.separators)
+        return "", f'"{address}": has a separator of its domain ({used}) in it, so it would never be reached'
+    return f"{local if domain.case_sensitive else local.lower()}@{key}", ""
+
+
+# -- both ---------------------------------------------------------------------------
+
+
+def check_together(reader: Reader, static: Static, dynamic: Dynamic) -> None:
+    """reader: of echomox.toml."""
+    if static.postmaster and static.postmaster not in dynamic.accounts:
+        known = ", ".join(list(dynamic.accounts)[:10]) or "none"
+        reader.problem(("postmaster",), f'no account "{static.postmaster}" in domains.toml; there are: {known}')
