@@ -104,6 +104,8 @@ def build(directory: str, name: str, epoch: int) -> None:
         connection.execute(
             "INSERT INTO mailbox (name, special_use, uidvalidity, modseq) VALUES (?, ?, ?, 1)", (*use, validity)
         )
+        # Clients that show subscribed mailboxes only would show nothing else.
+        connection.execute("INSERT INTO subscription (name) VALUES (?)", use[:1])
     connection.execute(
         "INSERT INTO state (one, modseq, next_id, synced_id, uidvalidity, epoch, name, instance, created)"
         " VALUES (1, 1, 1, 1, ?, ?, ?, ?, ?)",

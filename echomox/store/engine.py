@@ -202,7 +202,7 @@ class LearnItem:
 
 COLUMNS = (
     "id", "uid", "modseq", "flags", "keywords", "size", "received", "saved", "envelope", "body", "bodystructure",
-    "parts", "preview", "message_id", "subject", "prefix", "sent", "verdict",
+    "parts", "preview", "message_id", "subject", "prefix", "sent", "verdict", "remote_ip",
 )  # fmt: skip
 """What `fetch` can give. flags: int of Flag bits; keywords: space-separated, sorted, "" for none; received, saved,
 sent: Unix seconds (float); envelope, body, bodystructure: bytes, ready for the wire; parts: tuple of
@@ -313,7 +313,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """One message for one or more mailboxes. source: its bytes, or the id of a file in the worker's spool. delivery: an
+    """One message for one or more mailboxes. source: its bytes, or the id of a spool file as "smtp.0/name", which
+    the caller removes afterwards. delivery: an
     id that is unique for ever (the journal's replay goes by it)."""
 
     source: bytes | str

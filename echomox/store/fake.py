@@ -59,6 +59,7 @@ class FakeMessage:
     saved: float
     prefix: bytes
     verdict: str
+    remote_ip: str
     source: bytes
     structure: Structure
 
@@ -114,6 +115,7 @@ class FakeAccount:
         self._lesson_ids = itertools.count(1)
         for mailbox, use in DEFAULT_MAILBOXES.items():
             self._make(mailbox, use)
+        self._subscribed.update(DEFAULT_MAILBOXES)
 
     # -- mailboxes
 
@@ -359,6 +361,7 @@ class FakeAccount:
             now,
             target.prefix,
             target.verdict,
+            addition.remote_ip,
             source,
             addition.structure,
         )

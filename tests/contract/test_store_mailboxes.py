@@ -157,15 +157,22 @@ def test_delete_keeps_children_and_spares_inbox(engine: Engine) -> None:
         store.delete_mailbox("Inbox")
 
 
+def test_a_new_account_is_subscribed_to_its_mailboxes(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    assert store.subscriptions() == sorted(DEFAULT_MAILBOXES)
+    assert all(mailbox.subscribed for mailbox in store.mailboxes())
+
+
 def test_subscription_may_name_what_does_not_exist(engine: Engine) -> None:
     store = engine.open(ALICE)
-    store.subscribe("Sent", True)
+    before = store.subscriptions()
     store.subscribe("nowhere", True)
     store.subscribe("nowhere", True)
-    assert store.subscriptions() == ["Sent", "nowhere"]
-    assert store.mailbox("Sent").subscribed and not store.mailbox("Trash").subscribed
+    assert store.subscriptions() == [*before, "nowhere"]
     store.subscribe("nowhere", False)
-    assert store.subscriptions() == ["Sent"]
+    store.subscribe("Trash", False)
+    assert store.subscriptions() == [name for name in before if name != "Trash"]
+    assert not store.mailbox("Trash").subscribed
 
 
 def test_recent_is_claimed_by_one_session(engine: Engine) -> None:
