@@ -1,0 +1,30 @@
+"""Spool ids: "<worker>/<name>", the only way in which a message names a file of another process.
+
+The receiver resolves an id itself, to paths.spool/<worker>/<name> and nowhere else: both halves are of
+letters, digits, dot and hyphen and do not begin with a dot, and a symbolic link is not followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_ID = re.compile(r"([A-Za-z0-9-][A-Za-z0-9.-]{0,99})/([A-Za-z0-9-][A-Za-z0-9.-]{0,199})", re.ASCII)
+
+
+def resolve(spool: Path, name: str) -> Path:
+    """The file of a spool id below `spool`; raises ValueError for anything that is not an id."""
+    found = _ID.fullmatch(name)
+    if not found:
+        raise ValueError("not a spool id")
+    return spool / found[1] / found[2]
+
+
+def read(spool: Path, name: str, limit: int) -> bytes:
+    """At most `limit` first bytes of a spooled message. Raises ValueError for a bad id, OSError when it is
+    gone.
+    """
+    descriptor = os.open(resolve(spool, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit)
