@@ -43,6 +43,7 @@ PRELOAD = (
     "bcrypt",
     "sqlite3",
     "ssl",
+    "encodings.ascii",
     "workers.base",
     "workers.notifier",
     "workers.control",
@@ -83,8 +84,17 @@ def recover(static: Static, paths: Paths) -> None:
         engine.close()
 
 
+def warm(static: Static, paths: Paths) -> None:
+    """In the supervisor, which may read a key that the workers may not: one TLS context, and so one set of session
+    ticket keys, for all of them. Raises ConfigError.
+    """
+    from echomox.net.tls import server_context
+
+    server_context(static.tls, paths.config)
+
+
 def server() -> Table:
     """The whole mail server, for the supervisor."""
     from workers.base import main
 
-    return Table(SERVICES, main, "workers.table:recover", PRELOAD, LATE)
+    return Table(SERVICES, main, "workers.table:recover", warm, PRELOAD, LATE)

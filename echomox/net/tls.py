@@ -11,6 +11,7 @@ from __future__ import annotations
 import ssl
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from echomox.config.schema import Tls
 from echomox.errors import ConfigError
@@ -29,12 +30,20 @@ def server_context(tls: Tls, base: Path | None = None) -> ssl.SSLContext | None:
         return None
     certificate = _path(tls.certificate, base)
     key = _path(tls.key or tls.certificate, base)
+    made = _made(certificate, key, tls.minimum)
     try:
         stamps = certificate.stat().st_mtime_ns, key.stat().st_mtime_ns
-        return _load(certificate, key, tls.minimum, stamps)
+        if made.get("stamps") != stamps:
+            made.update(context=_load(certificate, key, tls.minimum), stamps=stamps)
+    except PermissionError as error:
+        # A key of root's that was renewed: the supervisor reads it at the next reload; until then the old one serves.
+        if "context" not in made:
+            raise ConfigError(f"tls: {certificate} with key {key} cannot be read: {error.strerror}") from error
     except (OSError, ssl.SSLError) as error:
         trouble = error.strerror or str(error)
         raise ConfigError(f"tls: {certificate} with key {key} cannot be used: {trouble}") from error
+    context: ssl.SSLContext = made["context"]
+    return context
 
 
 def _path(name: str, base: Path | None) -> Path:
@@ -42,9 +51,13 @@ def _path(name: str, base: Path | None) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _load(certificate: Path, key: Path, minimum: str, stamps: tuple[int, int]) -> ssl.SSLContext:
-    """stamps: modification times, so that a renewed certificate is read anew."""
-    del stamps
+def _made(certificate: Path, key: Path, minimum: str) -> dict[str, Any]:
+    """What was made for these files and settings: "context", and the modification times "stamps" it was made for."""
+    del certificate, key, minimum
+    return {}
+
+
+def _load(certificate: Path, key: Path, minimum: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     context.minimum_version = MINIMUM[minimum]

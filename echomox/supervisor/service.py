@@ -109,18 +109,24 @@ class Launch:
         return f"{self.service.name}.{self.index}"
 
 
+def _nothing_to_warm(static: Static, paths: Paths) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """All that the supervisor runs.
 
     entry: the child's main function, which never returns. prepare: "module:function", called as f(static,
     paths) in a short-lived child with the workers' rights before any worker starts; "" for none. preload:
-    modules imported before the first fork.
+    modules imported before the first fork. warm: called as f(static, paths) in the supervisor, with its rights, before a
+    round of forks with new settings: what it makes is shared by all workers. Raises ConfigError.
     """
 
     services: tuple[Service, ...]
     entry: Callable[[Launch], NoReturn]
     prepare: str = ""
+    warm: Callable[[Static, Paths], None] = _nothing_to_warm
     preload: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
     """Modules that Python or we import when first used. They are preloaded too when workers become another user, who

@@ -142,6 +142,7 @@ class Supervisor:
         preload(self.table.preload)
         if self.user.uid != os.geteuid():
             preload_late(self.table.late)
+        self.table.warm(self.static, self.paths)
         setproctitle("echomox: supervisor")
         people = sum(counts[service.name] for service in self.table.services if service.serves_people)
         shared = make_shared(2 * sum(counts.values()) + 32, 2 * people + 8)
@@ -367,6 +368,7 @@ class Supervisor:
         user = find_user(static.user, self.paths.data)
         if user != self.user:
             raise ConfigError(f"{self.paths.static}: user: a change needs `echomox-supervisor restart`")
+        self.table.warm(static, self.paths)
         self._listeners.open(self._wanted(static))
         self.static = static
         self._open_log()

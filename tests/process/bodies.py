@@ -121,4 +121,4 @@ PRELOAD = ("numpy", "uvloop", "workers.base", "tests.process.bodies")
 
 
 def table() -> Table:
-    return Table(SERVICES, main, "tests.process.bodies:prepare", PRELOAD)
+    return Table(SERVICES, main, "tests.process.bodies:prepare", preload=PRELOAD)
