@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imapd.accept import TlsListener
 from echomox.imapd.service import Backend, Service
+from echomox.imapd.upload import Upload
 from echomox.ipc.bells import Bells
 from echomox.net.login import Authenticator
 from echomox.net.tls import server_context
@@ -25,10 +26,7 @@ BACKLOG = 1024
 async def run(worker: Worker) -> None:
     loop = asyncio.get_running_loop()
     engine = open_engine(worker.paths)
-    spool = worker.paths.spool / worker.name
-    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for leftover in spool.glob("append-*"):
-        leftover.unlink(missing_ok=True)  # of a worker that was killed
+    Upload.clear(worker.paths.spool / worker.name)
     bells = Bells(worker.paths.socket("change"), worker.log, worker.name)
     await bells.start()
     committer = engine.committer(worker.name)

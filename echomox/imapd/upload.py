@@ -11,6 +11,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from echomox.store.owners import alive
+
 
 class Upload:
     """One streamed literal. index: its number in the command. error: why it could not be kept, None if it
@@ -25,10 +27,19 @@ class Upload:
         self.error = error
         self._descriptor = descriptor
 
+    @staticmethod
+    def clear(directory: Path) -> None:
+        """Makes the directory, and removes what processes that are gone left in it."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in directory.glob("append-*-*"):
+            pid = path.name.split("-")[1]
+            if pid.isdigit() and not alive(int(pid)):
+                path.unlink(missing_ok=True)
+
     @classmethod
     def start(cls, directory: Path, index: int) -> Upload:
         """directory: the worker's own, paths.spool/<worker>."""
-        path = directory / f"append-{secrets.token_hex(12)}"
+        path = directory / f"append-{os.getpid()}-{secrets.token_hex(12)}"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             return cls(path, index, os.open(path, flags, 0o600))

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from echomox.errors import Reply
+from echomox.store.owners import alive
 
 IN_MEMORY = 64 * 1024
 TOO_BIG = Reply(552, "5.3.4", "The message is larger than this server takes")
@@ -29,7 +30,7 @@ class Spool:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for entry in self.directory.iterdir():
             pid, _, number = entry.name.partition("-")
-            if pid.isdigit() and number.isdigit() and not _alive(int(pid)):
+            if pid.isdigit() and number.isdigit() and not alive(int(pid)):
                 entry.unlink(missing_ok=True)
 
     def create(self) -> tuple[str, int]:
@@ -38,18 +39,6 @@ class Spool:
         name = f"{os.getpid()}-{self._number}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return name, os.open(self.directory / name, flags, 0o600)
-
-
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # the number was used before by another process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 class Body:

@@ -1,6 +1,7 @@
 """The delivery journal: what makes an answered message survive a power cut before index and files are synced.
 
-`data/spool/<worker>.<n>.journal`, appended to by one worker; one record a message, one fdatasync for all that wait.
+`data/spool/<worker>-<pid>.<n>.journal`, appended to by one process; one record a message, one fdatasync for all that
+wait. After kill -9 the checkpoint of the seat's next process removes what is left, or the next start does.
 A record holds all rows of the message (account, mailbox, UID, modseq, id …) and, up to INLINE bytes, the message
 itself; a larger one has its file and directories fsynced before. A worker's files go when a checkpoint has synced
 everything they speak of.
@@ -45,6 +46,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from echomox.store.disk import Disk
+from echomox.store.owners import is_left_over, owner_name
 
 INLINE = 1 << 20
 SUFFIX = ".journal"
@@ -154,20 +156,20 @@ class Journal:
     def __init__(self, disk: Disk, spool: str, worker: str) -> None:
         self._disk = disk
         self._spool = spool
-        self._worker = worker
+        self._owner = owner_name(worker)
         self._descriptor = -1
         self.path = ""
         self.size = 0
-        self.old = [path for path in journals(spool) if _is_of(path, worker)]
-        """Files before the present one, to be removed by the next checkpoint: of this worker, or of one that died
-        in its place.
+        self.old = [path for path in journals(spool) if is_left_over(_owner(path), worker)]
+        """Files before the present one, to be removed by the next checkpoint: of this process, or of one that died
+        in its seat.
         """
-        self._number = max((int(path.split(".")[-2]) for path in self.old), default=0)
+        self._number = max((int(path.split(".")[-2]) for path in self.old if _owner(path) == self._owner), default=0)
         self.rotate()
 
     def rotate(self) -> None:
         """Goes on with a new file, which is on disk when this returns."""
-        path = f"{self._spool}/{self._worker}.{self._number + 1:08d}{SUFFIX}"
+        path = f"{self._spool}/{self._owner}.{self._number + 1:08d}{SUFFIX}"
         descriptor = self._disk.open_new(path)
         try:
             self._disk.sync_directory(self._spool)
@@ -198,7 +200,7 @@ class Journal:
             self._descriptor = -1
 
 
-def _is_of(path: str, worker: str) -> bool:
-    name = os.path.basename(path).removesuffix(SUFFIX)
-    owner, _, number = name.rpartition(".")
-    return owner == worker and number.isdigit()
+def _owner(path: str) -> str:
+    """The owner's name in a journal's; "" for what has no number."""
+    owner, _, number = os.path.basename(path).removesuffix(SUFFIX).rpartition(".")
+    return owner if number.isdigit() else ""

@@ -27,7 +27,7 @@ from echomox.store import journal, names, recover
 from echomox.store.account import SqliteAccount
 from echomox.store.checkpoint import checkpoint
 from echomox.store.committer import SqliteCommitter
-from echomox.store.database import Database, build
+from echomox.store.database import Busy, Database, build
 from echomox.store.disk import Disk
 from echomox.store.engine import NoSuchAccount, StoreError
 from echomox.store.recover import Item, Report
@@ -224,7 +224,8 @@ class SqliteEngine:
         return report.counts()
 
     def _replay(self, account: str, items: list[Item], report: Report) -> bool:
-        """Whether the account could be brought up to its journals; an account that is gone needs nothing."""
+        """Whether the account could be brought up to its journals; an account that is gone needs nothing. An OSError,
+        as of a full disk, goes up: the journals stay as they are, and the next start tries again."""
         try:
             database = self.database(account)
         except NoSuchAccount:
@@ -232,7 +233,9 @@ class SqliteEngine:
             return True
         try:
             recover.Replay(database, self.disk, report, self._accounts).run(items)
-        except (OSError, StoreError) as error:
+        except Busy:
+            raise
+        except StoreError as error:
             report.lost += len(items)
             LOG.error("journals not replayed, they are kept aside", account=account, error=str(error))
             return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from echomox.store.disk import Disk
 from echomox.store.journal import Journal, Record, Row, journals, read
+from echomox.store.owners import owner_name
 
 
 def record(number: int, size: int = 100) -> Record:
@@ -67,8 +69,19 @@ def test_rotation_and_a_predecessor_that_died(tmp_path: Path) -> None:
     journal = Journal(Disk(), str(tmp_path), "smtp.0")
     journal.rotate()
     journal.close()
-    assert [Path(path).name for path in journal.old] == ["smtp.0.00000001.journal", "smtp.0.00000002.journal"]
+    owner = owner_name("smtp.0")
+    assert [Path(path).name for path in journal.old] == [f"{owner}.00000001.journal", f"{owner}.00000002.journal"]
     assert len(journals(str(tmp_path))) == 3
+
+
+def test_a_journal_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    living, gone = f"smtp.0-{os.getppid()}.00000001.journal", "smtp.0-4194305.00000001.journal"
+    other = "smtp.1-4194305.00000001.journal"
+    for name in (living, gone, other):
+        (tmp_path / name).touch()
+    journal = Journal(Disk(), str(tmp_path), "smtp.0")
+    journal.close()
+    assert [Path(path).name for path in journal.old] == [gone]
     assert Journal(Disk(), str(tmp_path), "smtp").old == []
 
 
