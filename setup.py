@@ -21,6 +21,7 @@ REQUIRES = [
     "bottle>=0.13,<0.14",
     "waitress>=3.0,<4",
     "bcrypt>=4.2,<6",
+    "argon2-cffi>=23.1,<26",
     "cryptography>=44",
     "idna>=3.7,<4",
     "selectolax>=0.3.27,<2",

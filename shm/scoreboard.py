@@ -3,8 +3,8 @@ the whole server.
 
 Who writes what: a slot belongs to one process. The supervisor fills it before the fork and after the
 worker's end; in between the worker is its only writer, except for `drain`, which is the supervisor's. In
-the header, `config_control` and the log levels are the control worker's, everything else is the
-supervisor's. Readers add up: no locks.
+the header, `config_control`, `blocks`, `sessions_asked` and the log levels are the control worker's,
+everything else is the supervisor's. Readers add up: no locks.
 
 Counters stay when a slot goes from a dead worker to its successor, so totals never go backwards; gauges
 start at 0. Times are `time.monotonic()`, the same for all processes of the machine.
@@ -31,6 +31,8 @@ HEADER = (
     "ready",
     "config_supervisor",
     "config_control",
+    "blocks",
+    "sessions_asked",
     "static_generation",
     "reloads_done",
     "reloads_failed",
@@ -83,9 +85,11 @@ COUNTERS = (
     "logins_failed_scram_sha_1",
     "logins_failed_imap_login",
     "logins_limited",
+    "connections_blocked",
     "learned_spam",
     "learned_ham",
     "unlearned",
+    "texts_indexed",
     "bells_rung",
     "bells_sent",
     "ipc_dropped",
@@ -251,6 +255,18 @@ class Scoreboard:
         self.set(f"config_{by}", self.get(f"config_{by}") + 1)
         return self.config_generation
 
+    # the blocks, and who is logged in
+
+    @property
+    def blocks_generation(self) -> int:
+        """Grows whenever workers shall read the blocked addresses again."""
+        return self._cells[_BLOCKS]
+
+    @property
+    def sessions_asked(self) -> int:
+        """Grows whenever workers shall say which sessions they have."""
+        return self._cells[_SESSIONS]
+
     # log levels
 
     @property
@@ -325,3 +341,5 @@ class Scoreboard:
 
 _CONFIG_SUPERVISOR = _HEADER["config_supervisor"]
 _CONFIG_CONTROL = _HEADER["config_control"]
+_BLOCKS = _HEADER["blocks"]
+_SESSIONS = _HEADER["sessions_asked"]

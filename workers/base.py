@@ -33,6 +33,9 @@ from setproctitle import setproctitle
 from echomox.config.snapshot import Snapshot, load_snapshot
 from echomox.errors import ConfigError
 from echomox.log import SINK, Log, logger
+from echomox.net import sessions
+from echomox.net.blocks import Blocks
+from echomox.sasl.derive import load_hash
 from echomox.supervisor.memory import pss
 from echomox.supervisor.privileges import die_with_parent, drop
 from echomox.supervisor.service import Launch
@@ -56,6 +59,7 @@ DEFAULT_SIGNALS = (
     signal.SIGTTOU,
     signal.SIGABRT,
 )
+CHECKS_PASSWORDS = ("control", "submission", "imap")
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE)
 
 Body = Callable[["Worker"], Coroutine[object, object, None]]
@@ -77,6 +81,10 @@ class Worker:
         self.limiter = shared.limiter if launch.slab is None else shared.limiter.writer(launch.slab)
         self.weights = shared.weights
         self.log: Log = logger(self.service)
+        self.blocks = Blocks(self.paths, lambda: shared.board.blocks_generation, self.log)
+        self.live: sessions.Live | None = None
+        """Set by a body whose service has logged-in sessions."""
+        self._sessions_asked = shared.board.sessions_asked
         self._drain = asyncio.Event()
         self._hurry = asyncio.Event()
         self._drain_began = 0.0
@@ -180,6 +188,19 @@ class Worker:
             self.snapshot()
         else:  # this body has not asked for it yet
             self.slot.set("config_generation", self.board.config_generation)
+        asked = self.board.sessions_asked
+        if asked != self._sessions_asked:
+            self._sessions_asked = asked
+            self._tell_sessions()
+
+    def _tell_sessions(self) -> None:
+        if self.live is None:
+            return
+        try:
+            sessions.answer(self.paths.run, self.slot.number, self.live)
+        except Exception:
+            self.log.exception("sessions not told")
+            self.count("exceptions")
 
 
 def main(launch: Launch) -> NoReturn:
@@ -201,6 +222,8 @@ def _live(launch: Launch) -> int:
     SINK.role = launch.name
     try:
         body = find(launch.service.body)
+        if launch.service.name in CHECKS_PASSWORDS:
+            load_hash(launch.static.auth.password_hash)
     except Exception:
         log.exception("body not imported", body=launch.service.body)
         return EXIT_IMPORT

@@ -8,7 +8,7 @@ after IDLE seconds, and at most PEERS are served at once; garbage ends its own c
 Operations run one after the other in a thread of their own, so that a password's hash does not stop the
 heartbeat. Once a second domains.toml is looked at: a valid change by hand is published to all workers, a
 broken one is logged with its line and nothing changes. Accounts that a person wrote into the file get their
-store here.
+store here. As often, what workers ask to be blocked is (`echomox.net.blocks`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from typing import Any
 
 from echomox.config.snapshot import accept, is_accepted
 from echomox.errors import ConfigError
+from echomox.net.blocks import take_requests
 from workers.base import Worker
 from workers.operations import CHANGES, Refused, Site, execute
+from workers.operations_access import block_asked, change
 
 LINE = 1024 * 1024  # bytes of a request
 IDLE = 60.0  # seconds
@@ -115,7 +117,7 @@ class Control:
             return _refusal('a request is an object with "op"')
         op = request.pop("op")
         said = self.worker.log.info if op in CHANGES else self.worker.log.debug
-        said("operation", op=op, about=request.get("name", request.get("address")))
+        said("operation", op=op, about=_about(request))
         try:
             answer = await self._in_thread(execute, self.site, op, request)
         except Refused as refused:
@@ -141,15 +143,30 @@ class Control:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH)
+            await self._look("requests for blocks", self._take_requests)
             stamp = self._stamp()
             if stamp == self._seen or stamp == (0, 0, 0):
                 continue
             self._seen = stamp
-            try:
-                await self._in_thread(self._take_over)
-            except Exception:
-                self.worker.log.exception("domains.toml not looked at")
-                self.worker.count("exceptions")
+            await self._look("domains.toml", self._take_over)
+
+    async def _look(self, what: str, function: Callable[[], None]) -> None:
+        try:
+            await self._in_thread(function)
+        except Exception:
+            self.worker.log.exception(f"{what} not looked at")
+            self.worker.count("exceptions")
+
+    def _take_requests(self) -> None:
+        worker = self.worker
+        asked = take_requests(worker.paths.run, worker.log)
+        if not asked:
+            return
+        try:
+            for net in block_asked(self.site, asked, worker.static.limits.block_time):
+                worker.log.warn("address blocked", remote=net, failed=asked[net])
+        except (Refused, OSError) as error:
+            worker.log.error("address not blocked", remote=", ".join(asked), error=error)
 
     def _take_over(self) -> None:
         """A changed domains.toml: published if it is valid, and not already (an operation wrote it)."""
@@ -171,6 +188,10 @@ class Control:
         except (ConfigError, OSError) as error:
             self.worker.log.error("domains.toml not accepted", error=error)
         self._make_stores()
+        try:
+            change(self.site, lambda listed: listed)  # what ended meanwhile is taken out
+        except (Refused, OSError) as error:
+            self.worker.log.error("blocked addresses not read", error=error)
 
     def _make_stores(self) -> None:
         """Accounts without a store, as a person may have written them into the file, get one."""
@@ -181,6 +202,11 @@ class Control:
                 self.worker.log.info("account made", account=name)
         except (ConfigError, OSError) as error:
             self.worker.log.error("accounts not made", error=error)
+
+
+def _about(request: dict[str, Any]) -> object:
+    """What an operation is on, for the log."""
+    return next((request[field] for field in ("name", "address", "net", "id") if field in request), None)
 
 
 def _refusal(text: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ async def run(worker: Worker) -> None:
         service.changed(account)
 
     engine.on_change = changed
+    worker.live = service
     servers = await listen(worker, service)
     ticking = loop.create_task(service.ticking())
     worker.ready()

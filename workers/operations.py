@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from echomox.errors import ConfigError
 from echomox.store.engine import StoreError
+from workers import operations_access as access
 from workers import operations_config as config
 from workers import operations_filter as filters
 from workers import operations_mail as mail
@@ -56,6 +57,11 @@ OPERATIONS = (
     Operation("domain.remove", config.domain_remove, _NAME),
     Operation("domain.set", config.domain_set, _SETTINGS),
     Operation("domain.dnsrecords", config.domain_dnsrecords, _NAME),
+    Operation("block.list", access.block_list, {}),
+    Operation("block.add", access.block_add, {"net": str, "seconds?": int, "why?": str}),
+    Operation("block.remove", access.block_remove, {"net": str}),
+    Operation("sessions.list", access.sessions_list, {"account?": str}),
+    Operation("sessions.end", access.sessions_end, {"id": str}),
     Operation("logins.list", mail.logins_list, {"account": str, "limit?": int}),
     Operation("mailbox.list", mail.mailbox_list, {"account": str}),
     Operation("mailbox.show", mail.mailbox_show, {"account": str, "mailbox": str}),
@@ -76,7 +82,7 @@ OPERATIONS = (
 CHANGES = frozenset(
     operation.name
     for operation in OPERATIONS
-    if operation.name.rpartition(".")[2] in ("add", "remove", "set", "set-password", "reload", "loglevels")
+    if operation.name.rpartition(".")[2] in ("add", "remove", "set", "set-password", "end", "reload", "loglevels")
 )
 """Those that may change something: each is logged."""
 

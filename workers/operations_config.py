@@ -21,7 +21,7 @@ from echomox.config.keys import dkim_public, new_dkim_key, new_password
 from echomox.config.names import domain_key
 from echomox.config.quickstart import KEYS
 from echomox.config.schema import Account, Dkim, Domain, Dynamic, Static
-from echomox.sasl.derive import BadPassword, derive
+from echomox.sasl.derive import BadPassword, derive, password_secret
 from workers.site import Refused, Site
 
 Fields = Mapping[str, Any]
@@ -68,7 +68,7 @@ def account_show(site: Site, fields: Fields) -> Answer:
         "messages": sum(mailbox.total for mailbox in mailboxes),
         "size": sum(mailbox.size for mailbox in mailboxes),
         "mailboxes": len(mailboxes),
-        "has_password": "bcrypt" in site.store(name).secrets(),
+        "has_password": bool(password_secret(site.store(name).secrets())),
     }
 
 
@@ -118,7 +118,8 @@ def account_set_password(site: Site, fields: Fields) -> Answer:
 
 def _derived(site: Site, password: str) -> dict[str, str]:
     try:
-        return derive(password, site.static().auth.bcrypt_cost)
+        auth = site.static().auth
+        return derive(password, auth.bcrypt_cost, auth.password_hash)
     except BadPassword as error:
         raise Refused(f"this password cannot be used: {error}") from None
 

@@ -45,7 +45,7 @@ _SHOWN = [
 ]
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -55,7 +55,7 @@ def logins_list(site: Site, fields: Fields) -> Answer:
     return {
         "logins": [
             {
-                "time": _time(login.time),
+                "time": time_text(login.time),
                 "remote_ip": login.remote_ip,
                 "protocol": login.protocol,
                 "mechanism": login.mechanism,
@@ -105,7 +105,7 @@ def message_list(site: Site, fields: Fields) -> Answer:
             {
                 "ID": row[0],
                 "UID": row[1],
-                "Received": _time(row[2]),
+                "Received": time_text(row[2]),
                 "Size": row[3],
                 "Seen": bool(row[4] & Flag.SEEN),
                 "Junk": bool(row[4] & Flag.JUNK),
@@ -128,7 +128,7 @@ def message_show(site: Site, fields: Fields) -> Answer:
         "MessageID": row["message_id"],
         "Subject": row["subject"],
         "Size": row["size"],
-        "Received": _time(row["received"]),
+        "Received": time_text(row["received"]),
         "RemoteIP": row.get("remote_ip", ""),
         **{name: bool(flags & flag) for name, flag in _FLAGS.items()},
         "Keywords": row["keywords"].split(),

@@ -31,6 +31,7 @@ PACKAGES = (
     "bottle",
     "waitress",
     "bcrypt",
+    "argon2-cffi",
 )
 
 

@@ -30,12 +30,13 @@ def settings(worker: Worker) -> Settings:
     static = worker.static
     spool = Spool(worker.paths.spool / worker.name)
     spool.prepare()
+    blocked = worker.blocks.has if worker.service != "smtp" or static.limits.block_smtp else None
     return Settings(
         hostname=static.hostname,
         limits=static.limits,
         context=server_context(static.tls, worker.paths.config),
         spool=spool,
-        connections=ConnectionLimits(worker.limiter, worker.service, static.limits),
+        connections=ConnectionLimits(worker.limiter, worker.service, static.limits, blocked=blocked),
         log=logger("smtpd"),
         count=worker.count,
         use=worker.use_connections,

@@ -26,6 +26,7 @@ async def run(worker: Worker) -> None:
     delivery = LocalDelivery(worker, engine, committer)
     authenticator = Authenticator(worker, engine, "submission")
     service = SmtpService(settings(worker), Submit(worker, engine, delivery), authenticator)
+    worker.live = service
     acceptors = Acceptors()
     await acceptors.open(worker.listeners.get("submission", ()), service.plain)
     if service.context is not None:

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from echomox.cli.console import CommandError, Commands, find, pairs, show
+from echomox.cli.console import EXIT_CONFIG, CommandError, Commands, find, pairs, show
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run_check(args: argparse.Namespace) -> int:
     elif problems:
         print(ConfigProblems(problems), file=sys.stderr)
     if problems:
-        return 1
+        return EXIT_CONFIG
     summary = {
         "ok": True,
         "config": str(paths.config),
@@ -82,6 +82,6 @@ def run_show(args: argparse.Namespace) -> int:
     try:
         static, dynamic = load_all(paths)
     except ConfigProblems as error:
-        raise CommandError(str(error), 78) from None
+        raise CommandError(str(error), EXIT_CONFIG) from None
     data = {"config": str(paths.config), "static": asdict(static), "dynamic": asdict(dynamic)}
     return show(args, data, pairs(data))

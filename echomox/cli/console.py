@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from echomox.config.paths import Paths
 
 
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+
+
 class CommandError(Exception):
     """A command that was refused: one line that says what to do next. code: the exit code."""
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from echomox.config.files import become, owner_of
 from echomox.config.paths import Paths
+from echomox.errors import ConfigError
 from echomox.ipc.unix import short_name
 from workers.refused import Refused
 
@@ -80,7 +82,11 @@ def own_site(paths: Paths) -> Site:
 
     All modules are imported before: the owner may not be able to read where they stand.
     """
+    from echomox.config.load import load_static
+    from echomox.sasl.derive import load_hash
     from workers.operations import Site
 
+    with suppress(ConfigError, ImportError):  # whoever needs either says so
+        load_hash(load_static(paths.static).auth.password_hash)
     become(owner_of(paths.data))
     return Site(paths)

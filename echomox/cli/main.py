@@ -16,11 +16,10 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from echomox.cli.console import CommandError, common_options
+from echomox.cli.console import EXIT_CONFIG, CommandError, common_options
 from echomox.errors import ConfigError
 
 EXIT_REFUSED = 1
-EXIT_CONFIG = 78
 
 
 class Family(NamedTuple):
@@ -42,6 +41,8 @@ FAMILIES = (
         "domain", "echomox.cli.domain", "list | show | add | remove | set | enable | disable | dnsrecords"
     ),
     Family("logins", "echomox.cli.logins", "list the login attempts of an account"),
+    Family("sessions", "echomox.cli.sessions", "list | end: who is logged in now"),
+    Family("block", "echomox.cli.block", "list | add | remove addresses that are refused when they connect"),
     Family("mailbox", "echomox.cli.mailbox", "list | show the mailboxes of an account"),
     Family("message", "echomox.cli.message", "show | parts | raw of one message"),
     Family("filter", "echomox.cli.filter", "explain a verdict, show stats and words of an account's filter"),

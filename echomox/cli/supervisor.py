@@ -1,9 +1,9 @@
 """echomox-supervisor: starts and stops the server, reloads its configuration, shows its processes.
 
-    exit codes   0  done                               4  a server runs already
-                 1  an error; the text says which      5  no server runs
-                 2  wrong arguments                    6  an address cannot be listened on
-                 3  the configuration is wrong         7  a service did not become ready
+    exit codes   0  done                               5  no server runs
+                 1  an error; the text says which      6  an address cannot be listened on
+                 2  wrong arguments                    7  a service did not become ready
+                 4  a server runs already             78  the configuration is wrong
 
 `stop` finds the server by the lock on its PID file, `status` and `reload` ask the control socket: one JSON
 object a line.
@@ -60,6 +60,10 @@ examples:
 
 signals to the supervisor: HUP reload, TERM stop, INT stop at once, USR1 reopen the log,
 USR2 write the state to the log, TTIN/TTOU one classifier more/less
+
+exit codes:
+  0 done   1 an error   2 wrong arguments   4 a server runs already   5 no server runs
+  6 an address cannot be listened on   7 a service did not become ready   78 the configuration is wrong
 """
 
 

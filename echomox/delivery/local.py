@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Protocol
 
-from echomox.config.schema import Static
+from echomox.config.schema import JunkFilter, Static
 from echomox.config.snapshot import Snapshot
 from echomox.errors import Reply
 from echomox.filter.decide import Decision, decide
@@ -163,11 +163,22 @@ class LocalDelivery:
         )
         verdicts = {verdict.account: verdict for verdict in await self._classify(mail, asked)} if asked else {}
         return [
-            (FILTER_OFF, None)
-            if junk_filter.mode == "off"
-            else (decide(junk_filter, verdicts.get(destination.account)), verdicts.get(destination.account))
+            self._decision(mail, junk_filter, verdicts.get(destination.account))
             for destination, junk_filter in zip(destinations, filters)
         ]
+
+    def _decision(
+        self, mail: Incoming, junk_filter: JunkFilter, verdict: Verdict | None
+    ) -> tuple[Decision, Verdict | None]:
+        """Whatever is wrong with a verdict, the mail has a place."""
+        if junk_filter.mode == "off":
+            return FILTER_OFF, None
+        try:
+            return decide(junk_filter, verdict), verdict
+        except Exception:
+            self._host.log.exception("verdict not usable", cid=mail.cid)
+            self._host.count("exceptions")
+            return decide(junk_filter, None), None
 
     async def _classify(self, mail: Incoming, accounts: tuple[str, ...]) -> Sequence[Verdict]:
         """A verdict per account, by the classifiers or else by this process; counts which."""

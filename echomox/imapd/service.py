@@ -30,8 +30,12 @@ from echomox.imapd.hub import Hub, Ringer
 from echomox.imapd.session import Session
 from echomox.imapd.wheel import TICK, Wheel
 from echomox.log import Log
-from echomox.net.limit import ConnectionLimits, IdleLimits, Slabs
+from echomox.net.blocks import Blocks
+from echomox.net.limit import BLOCKED, ConnectionLimits, IdleLimits, Slabs
+from echomox.net.listen import normal_ip
 from echomox.net.login import Authenticator
+from echomox.net.sessions import LiveSession
+from echomox.net.tls import describe
 from echomox.store.engine import BadMailboxName, Committer, Engine, NoSuchMailbox
 
 GRACE = 1.0  # seconds for commands that run when the drain ends
@@ -48,6 +52,7 @@ class Host(Protocol):
     static: Static
     paths: Paths
     log: Log
+    blocks: Blocks
 
     @property
     def limiter(self) -> Slabs: ...
@@ -94,7 +99,7 @@ class Service:
         self._use_connections = host.use_connections
         self._snapshot = host.snapshot
         self._empty: asyncio.Event | None = None
-        self._admission = ConnectionLimits(host.limiter, "imap", self.limits)
+        self._admission = ConnectionLimits(host.limiter, "imap", self.limits, blocked=host.blocks.has)
         self._idlers = IdleLimits(host.limiter, self.limits)
         self._next_poll = self.now() + POLL
 
@@ -111,6 +116,8 @@ class Service:
         else:
             reason = self._admission.admit(ip)
         if reason:
+            if reason == BLOCKED:
+                self.count("connections_blocked")
             self.log.info("connection refused", ip=ip, reason=reason)
         return reason
 
@@ -153,6 +160,40 @@ class Service:
     def quota(self, account: str) -> int:
         """Bytes of mail it may hold; 0 for no limit."""
         return self._snapshot().account(account).quota
+
+    # -- who is logged in (A13)
+
+    def live_sessions(self) -> list[LiveSession]:
+        heard = self.now() + self.limits.imap_timeout  # of one that says something now: what its deadline would be
+        return [
+            LiveSession(
+                session.cid,
+                session.hub.account,
+                session.entry.name,
+                "imap",
+                session.entry.mechanism,
+                normal_ip(session.remote_ip),
+                describe(session.transport.get_extra_info("ssl_object")),
+                session.entry.since,
+                max(0.0, heard - session.deadline),
+            )
+            for session in self.sessions
+            if session.hub is not None and session.entry is not None
+        ]
+
+    def end_session(self, cid: str) -> bool:
+        """After the command that runs, within GRACE."""
+        found = next((session for session in self.sessions if session.hub is not None and session.cid == cid), None)
+        if found is None:
+            return False
+        self.loop.call_later(GRACE, self._cut, found)
+        found.log("session is to end")
+        found.finish_by(b"* BYE [UNAVAILABLE] Your session was ended by the administrator\r\n")
+        return True
+
+    def _cut(self, session: Session) -> None:
+        if session in self.sessions:
+            session.transport.abort()
 
     # -- IDLE (I06)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from echomox.errors import MailError
@@ -39,6 +40,7 @@ from echomox.imapd.tell import BYE_GONE, MailboxGone, tell_news
 from echomox.imapd.upload import Upload
 from echomox.imapd.view import OutOfRange
 from echomox.log import new_cid
+from echomox.net.limit import BLOCKED
 from echomox.store.engine import (
     BadMailboxName,
     LimitExceeded,
@@ -52,11 +54,12 @@ if TYPE_CHECKING:
     from echomox.imapd.hub import Hub
     from echomox.imapd.service import Service
     from echomox.imapd.view import View
+    from echomox.net.sessions import Entry
     from echomox.store.engine import AccountStore
 
 CHUNK = 96 * 1024  # bytes of output that are gathered before they are written
 HIGH_WATER = 256 * 1024
-TURN = 200  # events that one connection may use up before others have their turn
+TURN = 0.002  # seconds that one connection may go on before the others have their turn
 
 REFUSED: Mapping[type[StoreError], tuple[str, str]] = {
     NoSuchMailbox: ("No such mailbox", "NONEXISTENT"),
@@ -68,18 +71,20 @@ REFUSED: Mapping[type[StoreError], tuple[str, str]] = {
 """What the store refuses, as text and code of RFC 5530; text "": the store's own."""
 
 
+TOO_MANY = b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n"
+BLOCKED_BYE = b"* BYE [UNAVAILABLE] Your address is blocked after failed logins, try again later\r\n"
 NO_ROW = rows.Command("", frozenset(), Rule.NONE, (), nothing, lambda session, arguments: None)
 """Stands for the row of a command that there is not."""
 
 
 class Session(asyncio.Protocol):
-    """view: None unless a mailbox is selected. enabled: upper-case names (RFC 5161). own: modseq by UID of
-    what this session has done and its client knows. tag, row: of the last command. idle_tag: of an IDLE under
-    way. waiting: for the line of the client that a task needs. flow: for the client to read on. upload: the
-    streamed literal of the command under way."""
+    """view: None unless a mailbox is selected. entry: how it logged in. enabled: upper-case names (RFC 5161).
+    own: modseq by UID of what this session has done and its client knows. tag, row: of the last command.
+    idle_tag: of an IDLE under way. waiting: for the line of the client that a task needs. flow: for the client
+    to read on. upload: the streamed literal of the command under way."""
 
     __slots__ = (
-        "bad", "bucket", "cid", "deadline", "enabled", "ending", "flow", "hub", "idle_tag", "lost",
+        "bad", "bucket", "cid", "deadline", "enabled", "ended", "ending", "entry", "flow", "hub", "idle_tag", "lost",
         "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "scheduled", "service",
         "state", "tag", "task", "tls", "transport", "upload", "view", "waiting",
     )  # fmt: skip
@@ -87,6 +92,7 @@ class Session(asyncio.Protocol):
     def __init__(self, service: Service, implicit_tls: bool) -> None:
         self.service: Service = service
         self.tls = implicit_tls
+        self.ended = False
         self.receiver = Receiver()
         self.state = State.NOT_AUTHENTICATED
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -96,6 +102,7 @@ class Session(asyncio.Protocol):
         self.row: rows.Command = NO_ROW
         self.hub: Hub | None = None
         self.view: View | None = None
+        self.entry: Entry | None = None
         self.enabled: frozenset[str] = frozenset()
         self.own: dict[int, int] = {}
         self.out: list[bytes] = []
@@ -193,9 +200,10 @@ class Session(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self.remote_ip = str(peer[0]) if peer else ""
-        if not self.tls and self.service.admit(self.remote_ip):
+        refusal = "" if self.tls else self.service.admit(self.remote_ip)
+        if refusal:
             self.lost = True
-            self.transport.write(b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n")
+            self.transport.write(BLOCKED_BYE if refusal == BLOCKED else TOO_MANY)
             self.transport.close()
             return
         self.service.opened(self)
@@ -215,7 +223,9 @@ class Session(asyncio.Protocol):
             self.turn()
 
     def eof_received(self) -> bool:
-        return False
+        """The client will send no more: what it has sent is answered, unless TLS is in the way."""
+        self.ended = True
+        return not self.tls and (self.task is not None or self.scheduled)
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -281,23 +291,25 @@ class Session(asyncio.Protocol):
     def turn(self) -> None:
         """Takes what has come, until a command waits, the client does not read, or others should run."""
         self.scheduled = False
-        for _ in range(TURN):
-            if (self.task is not None and self.waiting is None) or self.paused or self.state is State.LOGOUT:
-                break
+        end = monotonic() + TURN  # not the loop's time, which stands still within a callback
+        while (self.task is None or self.waiting is not None) and not self.paused and self.state is not State.LOGOUT:
             event = self.receiver.next()
             if event is None:
                 break
             self._take(event)
             if self.out_size >= CHUNK:
                 self.flush()
-        else:
-            self.scheduled = True
-            self.service.loop.call_soon(self.turn)
+            if monotonic() > end:
+                self.scheduled = True
+                self.service.loop.call_soon(self.turn)
+                break
         self.flush()
         if (self.task is not None and self.waiting is None) or self.paused or self.scheduled:
             self._pause_reading()
         else:
             self._resume_reading()
+        if self.ended and self.task is None and not self.scheduled and not self.lost:
+            self.transport.close()
 
     def _pause_reading(self) -> None:
         if self.reading and not self.lost and not self.transport.is_closing() and self.receiver.in_command:
@@ -458,7 +470,7 @@ class Session(asyncio.Protocol):
         if isinstance(error, MailError):
             return No(error.reply.text, "UNAVAILABLE").line()
         if isinstance(error, OSError):
-            self.service.log.exception("input or output", cid=self.cid, account=self.account)
+            self.service.log.error("input or output", cid=self.cid, account=self.account, error=str(error))
             return No("Storage failed, try again later", "UNAVAILABLE").line()
         self.service.log.exception("unexpected exception", cid=self.cid, account=self.account)
         self.service.count("exceptions")

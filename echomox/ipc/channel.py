@@ -40,6 +40,7 @@ class Limits:
 
 
 LIMITS = Limits()
+BACKLOG = 512  # connections that may wait to be accepted
 
 
 class Link(asyncio.Protocol):
@@ -171,7 +172,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for listener in sockets:
             listener.setblocking(False)
-            self._servers.append(await loop.create_unix_server(self._accept, sock=listener))
+            self._servers.append(await loop.create_unix_server(self._accept, sock=listener, backlog=BACKLOG))
 
     async def close(self) -> None:
         """Stops accepting and ends all links after what was written has gone out."""

@@ -71,6 +71,15 @@ def _sequence(inner: Checker) -> Checker:
     return check
 
 
+def _fixed(inner: tuple[Checker, ...]) -> Checker:
+    def check(value: Any) -> tuple[Any, ...]:
+        if type(value) is not tuple or len(value) != len(inner):
+            raise FrameError(f"no array of {len(inner)} where one stands")
+        return tuple([checker(item) for checker, item in zip(inner, value)])
+
+    return check
+
+
 def _record(kind: type) -> Checker:
     """A dataclass: an array of exactly its fields."""
     hints = typing.get_type_hints(kind, vars(schema))
@@ -90,6 +99,8 @@ def _checker(hint: Any) -> Checker:
         return _optional(_checker(arguments[0]))
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         return _sequence(_checker(arguments[0]))
+    if origin is tuple and arguments and Ellipsis not in arguments:
+        return _fixed(tuple(_checker(argument) for argument in arguments))
     if hint is float:
         return _number
     if hint in (str, bytes, int, bool):

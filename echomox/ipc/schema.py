@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 EVERY = "*"
 """As the account of `Listen`: bells of all accounts."""
 
@@ -37,7 +37,8 @@ class Failed:
 class Classify:
     """One message for one or more accounts. source: its bytes, or None and then spool is "<worker>/<name>".
 
-    cid: the connection's id of the log. mail_from, remote_ip, helo, tls: the envelope it came in.
+    cid: the connection's id of the log. mail_from, remote_ip, helo, tls: the envelope it came in. auth: (method,
+    result) of the checks of the delivery, as ("spf", "pass"), ("dkim", "fail").
     """
 
     cid: str
@@ -48,6 +49,7 @@ class Classify:
     remote_ip: str
     helo: str
     tls: bool
+    auth: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,16 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The filter's answer for one account. parts: "all" when every stage ran, "fallback" when some did not.
-    learned: messages this account's filter has been trained with; 0 means that it knows nothing yet."""
+    learned: messages this account's filter has been trained with; 0 means that it knows nothing yet. acts: the
+    probability that decides where the mail goes, None for `probability`; less than it in an account that was
+    taught one kind only, whose mail stays in the Inbox unless parts that need no teaching object."""
 
     account: str
     probability: float
     evidence: tuple[Evidence, ...]
     parts: str
     learned: int
+    acts: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,17 @@ whole /64, which therefore counts as one address; an IPv4-mapped address counts 
                                                      1 day        logins_per_day
     idle           IDLE commands at once             gauge        idle_per_ip
 
-State is in `shm.limiter` only (fixed size, oldest evicted, outlives workers); here is none but the attempts
-that this process is just checking. What is refused is not counted, so who waits gets in. An address that
-cannot be read, as of a Unix socket, is not limited.
+Blocked addresses (`echomox.net.blocks`) are refused before anything is counted. State is in `shm.limiter`
+only (fixed size, oldest evicted, outlives workers); here is none but the attempts that this process is just
+checking. What is refused is not counted, so who waits gets in. An address that cannot be read, as of a Unix
+socket, is not limited.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
@@ -33,6 +35,8 @@ BITS_V6 = (64, 48, 32)
 MINUTE = 60.0
 DAY = 86_400.0
 MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
+BLOCKED = "address is blocked"
+"""What `ConnectionLimits.admit` says of one."""
 
 
 class Slabs(Protocol):
@@ -60,6 +64,17 @@ def networks(ip: str) -> tuple[bytes, ...]:
     return tuple(b"%d/%d/" % (size, bits) + (number >> (size - bits)).to_bytes(16, "big") for bits in widths)
 
 
+def network_names(ip: str) -> tuple[str, ...]:
+    """The same nets as people write them: "192.0.2.1", "192.0.2.0/26", "192.0.0.0/21"."""
+    if not networks(ip):
+        return ()
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    widths = BITS_V4 if address.version == 4 else BITS_V6
+    nets = (ipaddress.ip_network((address, bits), strict=False) for bits in widths)
+    return tuple(str(address) if net.num_addresses == 1 else str(net) for net in nets)
+
+
 @lru_cache(maxsize=8192)
 def keys(kind: str, ip: str) -> tuple[int, ...]:
     """The limiter's keys (1 to 2**63 - 1) of an address and its nets; kind keeps the limits apart."""
@@ -71,19 +86,29 @@ def keys(kind: str, ip: str) -> tuple[int, ...]:
 
 
 class ConnectionLimits:
-    """Open and new connections of one service."""
+    """Open and new connections of one service. blocked: whether an address is to be refused in any case."""
 
-    def __init__(self, slabs: Slabs, service: str, limits: Limits, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        slabs: Slabs,
+        service: str,
+        limits: Limits,
+        clock: Clock = SYSTEM,
+        blocked: Callable[[str], bool] | None = None,
+    ) -> None:
         self._slabs = slabs
         self._open = limits.connections_per_ip
         self._rate = limits.connection_rate_per_ip
         self._open_kind = "open." + service
         self._rate_kind = "rate." + service
         self._clock = clock
+        self._blocked = blocked
 
     def admit(self, ip: str) -> str:
         """Empty, and counted, when the connection may stay: then `release` must follow. Else the reason,
         for the log."""
+        if self._blocked is not None and self._blocked(ip):
+            return BLOCKED
         slabs = self._slabs
         if self._open:
             open_keys = keys(self._open_kind, ip)
@@ -111,10 +136,15 @@ class ConnectionLimits:
 
 
 class LoginLimits:
-    """Failed logins. To be asked before any hash is computed."""
+    """Failed logins. To be asked before any hash is computed. pardoned: a number that is another one when the
+    failed logins of an address shall count anew."""
 
-    def __init__(self, slabs: Slabs, limits: Limits, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, slabs: Slabs, limits: Limits, clock: Clock = SYSTEM, pardoned: Callable[[str], int] = lambda ip: 0
+    ) -> None:
         self._slabs = slabs
+        self._per_day = limits.logins_per_day
+        self._pardoned = pardoned
         self._windows = tuple(
             (kind, window, n)
             for kind, window, n in (
@@ -130,7 +160,7 @@ class LoginLimits:
         """Whether an attempt may be looked at. Attempts being checked just now count as failed."""
         now = self._clock.monotonic()
         for kind, window, n in self._windows:
-            for key, factor in zip(keys(kind, ip), FACTORS):
+            for key, factor in zip(self._keys(kind, ip), FACTORS):
                 if self._slabs.count(key, now, window) + self._checking.get(key, 0) >= n * factor:
                     return False
         return True
@@ -138,14 +168,29 @@ class LoginLimits:
     def failed(self, ip: str) -> None:
         now = self._clock.monotonic()
         for kind, window, _ in self._windows:
-            for key in keys(kind, ip):
+            for key in self._keys(kind, ip):
                 self._slabs.add(key, now, window)
+
+    def used_up(self, ip: str) -> list[tuple[str, int]]:
+        """(net, its failed logins) of the address and the nets around it whose day's number is reached."""
+        if not self._per_day:
+            return []
+        now = self._clock.monotonic()
+        counts = [self._slabs.count(key, now, DAY) for key in self._keys("login.day", ip)]
+        if all(count < self._per_day * factor for count, factor in zip(counts, FACTORS)):
+            return []
+        reached = zip(network_names(ip), counts, FACTORS)
+        return [(net, count) for net, count, factor in reached if count >= self._per_day * factor]
+
+    def _keys(self, kind: str, ip: str) -> tuple[int, ...]:
+        pardon = self._pardoned(ip)
+        return keys(f"{kind}.{pardon}" if pardon else kind, ip)
 
     @contextmanager
     def checking(self, ip: str) -> Iterator[None]:
         """While a slow check runs: many attempts begun at once must not all slip through before the first
         fails."""
-        held = [key for kind, _, _ in self._windows for key in keys(kind, ip)]
+        held = [key for kind, _, _ in self._windows for key in self._keys(kind, ip)]
         for key in held:
             self._checking[key] = self._checking.get(key, 0) + 1
         try:

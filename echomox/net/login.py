@@ -3,11 +3,13 @@
 RFC 4422 and 4954 (SASL, its replies in SMTP), RFC 3463 5.7.x; IMAP takes `LoginFailed.code` (RFC 5530).
 
 The order is fixed (decision 6): is the mechanism offered here, has this address not failed too often, only
-then does anything get computed. bcrypt runs in threads, as many as there are cores. A password that was
+then does anything get computed. bcrypt and Argon2 run in threads, as many as there are cores. A password that was
 found right is remembered for `auth.cache_time` as HMAC(a secret of this process, account, generation of its
 secrets, password), so that neither the password nor a stale one is kept. A name that is unknown or disabled
 gets decoy secrets: the same steps, the same time, the same answer. The decoys hang on a key in the data
 directory, so that all workers show the same salt for a name at every try.
+
+An address or net that has used up its failed logins of a day is reported, to be blocked (`echomox.net.blocks`).
 
 Every attempt is a log line with `remote=` (for fail2ban), a counter by mechanism, and an entry in the
 account's own list; those entries are collected and written once a second, so that a login costs no write
@@ -35,9 +37,11 @@ from echomox.config.schema import Auth, Static
 from echomox.config.snapshot import Snapshot
 from echomox.errors import MailError, Reply
 from echomox.log import Log
+from echomox.net.blocks import Blocks
 from echomox.net.limit import LoginLimits, Slabs
 from echomox.sasl import (
     MECHANISM,
+    PASSWORD_HASHES,
     Challenge,
     CheckPassword,
     Context,
@@ -46,7 +50,8 @@ from echomox.sasl import (
     Success,
     decoy,
     first_step,
-    verify_bcrypt,
+    password_secret,
+    verify_password,
 )
 from echomox.store.engine import Engine, Login, StoreError
 
@@ -57,7 +62,7 @@ FLUSH_INTERVAL = 1.0
 FLUSH_AT_ONCE = 100
 KEY_FILE = "login.key"
 SCHEMES = 5
-"""Of `Secrets`, the generation included."""
+"""Of `Secrets`: the password's hash, two of SCRAM, CRAM-MD5, the generation."""
 
 
 class LoginFailed(MailError):
@@ -97,6 +102,7 @@ class Host(Protocol):
     static: Static
     paths: Paths
     log: Log
+    blocks: Blocks
 
     @property
     def limiter(self) -> Slabs: ...
@@ -111,7 +117,7 @@ class Authenticator:
         auth = host.static.auth
         self.host = host
         self.protocol = protocol
-        self.limits = LoginLimits(host.limiter, host.static.limits, clock)
+        self.limits = LoginLimits(host.limiter, host.static.limits, clock, host.blocks.pardoned)
         self.accounts = Accounts(host, engine, load_key(host.paths.data / KEY_FILE), auth)
         self.passwords = Passwords(auth, clock)
         self.journal = Journal(engine, host.log)
@@ -149,7 +155,7 @@ class Authenticator:
         return account
 
     def check_limit(self, mechanism: str, remote_ip: str) -> None:
-        if not self.limits.allowed(remote_ip):
+        if self.host.blocks.has(remote_ip) or not self.limits.allowed(remote_ip):
             self.host.count("logins_limited")
             self.host.log.warn(
                 "login", protocol=self.protocol, mechanism=mechanism, result="limited", remote=remote_ip
@@ -170,6 +176,9 @@ class Authenticator:
         self.host.count(f"logins_{'ok' if result == 'ok' else 'failed'}_{word}")
         if result == "credentials":
             self.limits.failed(remote_ip)
+            if self.host.static.limits.block_time:
+                for net, failed in self.limits.used_up(remote_ip):
+                    self.host.blocks.report(net, failed)
         write = self.host.log.info if result == "ok" else self.host.log.warn
         write(
             "login", protocol=self.protocol, mechanism=mechanism, login=name, account=account, result=result,
@@ -207,6 +216,11 @@ class LoginExchange:
         self._begun = False
         context = Context(owner.host.static.hostname, time.time(), partial(secrets.token_urlsafe, 18))
         self._exchange = mechanism.begin(self._lookup, context)
+
+    @property
+    def name(self) -> str:
+        """As the client gave it."""
+        return self._name
 
     def _lookup(self, name: str) -> Secrets:
         self._name = name
@@ -252,6 +266,7 @@ class Accounts:
         self._engine = engine
         self._key = key
         self._cost = auth.bcrypt_cost
+        self._password_hash = auth.password_hash
 
     def find(self, name: str) -> str | None:
         return self._host.snapshot().login_account(name)
@@ -266,7 +281,11 @@ class Accounts:
                 self._host.log.error("secrets not read", account=account, error=str(error))
         if len(known) >= SCHEMES:
             return known
-        return {**decoy(name, self._key, self._cost), **known}
+        secrets = decoy(name, self._key, self._cost, self._password_hash)
+        if password_secret(known):
+            for scheme in PASSWORD_HASHES:
+                secrets.pop(scheme, None)
+        return {**secrets, **known}
 
     def address(self, account: str, name: str) -> str:
         if "@" in name:
@@ -280,7 +299,7 @@ class Passwords:
 
     def __init__(self, auth: Auth, clock: Clock) -> None:
         self._cores = os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(self._cores, "bcrypt")
+        self._threads = ThreadPoolExecutor(self._cores, "passwords")
         self._waiting = 0
         self._time = auth.cache_time
         self._clock = clock
@@ -298,7 +317,7 @@ class Passwords:
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            right = await loop.run_in_executor(self._threads, verify_bcrypt, known["bcrypt"], password)
+            right = await loop.run_in_executor(self._threads, verify_password, password_secret(known), password)
         finally:
             self._waiting -= 1
         if right and account and self._time > 0:

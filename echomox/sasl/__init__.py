@@ -4,7 +4,7 @@
     step = first_step(mechanism, exchange, initial_response_or_None)
     while isinstance(step, Challenge): step = exchange.step(<what the client answered, decoded>)
 
-The end is CheckPassword (the caller asks `derive.verify_bcrypt`), Success or Failure. Whether a mechanism may
+The end is CheckPassword (the caller asks `derive.verify_password`), Success or Failure. Whether a mechanism may
 be used on a connection, limits, and which account a name is, are the caller's.
 """
 
@@ -14,7 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from echomox.sasl.cram_md5 import cram_md5
-from echomox.sasl.derive import BadPassword, decoy, derive, prepare_password, verify_bcrypt
+from echomox.sasl.derive import (
+    PASSWORD_HASHES,
+    BadPassword,
+    decoy,
+    derive,
+    load_hash,
+    password_secret,
+    prepare_password,
+    verify_password,
+)
 from echomox.sasl.login import login
 from echomox.sasl.plain import plain
 from echomox.sasl.scram import scram
@@ -34,16 +43,17 @@ from echomox.sasl.values import (
 )
 
 __all__ = [
-    "MECHANISM", "MECHANISMS", "BadPassword", "Challenge", "CheckPassword", "Context", "Exchange", "Failure",
-    "Lookup", "Mechanism", "Outcome", "Reason", "Secrets", "Step", "Success", "decoy", "derive", "first_step",
-    "prepare_password", "verify_bcrypt",
+    "MECHANISM", "MECHANISMS", "PASSWORD_HASHES", "BadPassword", "Challenge", "CheckPassword", "Context", "Exchange",
+    "Failure", "Lookup", "Mechanism", "Outcome", "Reason", "Secrets", "Step", "Success", "decoy", "derive",
+    "first_step", "load_hash", "password_secret", "prepare_password", "verify_password",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
     """needs_tls: the password itself goes over the wire. client_first: without an initial response the
-    client is sent an empty challenge. secret: the scheme of `Secrets` it needs. steps: see `values`."""
+    client is sent an empty challenge. secret: the scheme of `Secrets` it needs; "password": any of
+    PASSWORD_HASHES. steps: see `values`."""
 
     name: str
     needs_tls: bool
@@ -58,8 +68,8 @@ class Mechanism:
 MECHANISMS = (
     Mechanism("SCRAM-SHA-256", False, True, "scram-sha-256", scram("scram-sha-256", "sha256")),
     Mechanism("SCRAM-SHA-1", False, True, "scram-sha-1", scram("scram-sha-1", "sha1")),
-    Mechanism("PLAIN", True, True, "bcrypt", plain),
-    Mechanism("LOGIN", True, False, "bcrypt", login),
+    Mechanism("PLAIN", True, True, "password", plain),
+    Mechanism("LOGIN", True, False, "password", login),
     Mechanism("CRAM-MD5", False, False, "cram-md5", cram_md5),
 )
 """In the order they are offered: the best first, for some clients take the first they know."""

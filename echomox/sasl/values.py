@@ -16,7 +16,7 @@ RESPONSE = 4096
 """Octets of a response, decoded; a longer one ends the exchange."""
 
 Secrets = Mapping[str, str]
-"""Derived secrets by scheme, see `derive`: "bcrypt", "scram-sha-256", "scram-sha-1", "cram-md5",
+"""Derived secrets by scheme, see `derive`: "bcrypt" or "argon2id", "scram-sha-256", "scram-sha-1", "cram-md5",
 "generation"."""
 Lookup = Callable[[str], Secrets]
 """Secrets of a name. Never fails and always has every scheme: what is missing is a decoy (`derive.decoy`)."""
@@ -39,7 +39,7 @@ class Challenge:
 @dataclass(frozen=True, slots=True)
 class CheckPassword:
     """The end of PLAIN and LOGIN: whether the client is in is for the caller to find out
-    (`derive.verify_bcrypt`)."""
+    (`derive.verify_password`)."""
 
     authzid: str
     name: str

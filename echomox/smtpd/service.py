@@ -17,8 +17,9 @@ from echomox.clock import SYSTEM, Clock
 from echomox.config.schema import Limits
 from echomox.errors import Reply
 from echomox.log import Log
-from echomox.net.limit import ConnectionLimits
+from echomox.net.limit import BLOCKED, ConnectionLimits
 from echomox.net.login import Authenticator
+from echomox.net.sessions import LiveSession
 from echomox.smtpd.body import Spool
 from echomox.smtpd.command import AUTH_LINE, PATH_LINE, Command, Extension, Parameter, Role
 from echomox.smtpd.commands import COMMANDS
@@ -28,6 +29,8 @@ from echomox.smtpd.session import SmtpSession
 
 SHUTDOWN = Reply(421, "4.3.2", "Server is shutting down, try again later")
 TOO_MANY = Reply(421, "4.7.0", "Too many connections from your network, try again later")
+BLOCKED_NOW = Reply(421, "4.7.0", "Your address is blocked after failed logins, try again later")
+ENDED = Reply(421, "4.3.2", "Your session was ended by the administrator")
 BUSY = Reply(421, "4.3.2", "Too many connections, try again later")
 
 
@@ -99,6 +102,9 @@ class SmtpService:
         if len(self.sessions) >= self.limits.connections:
             return self._refuse(session, "too many connections in this worker", BUSY)
         reason = self._connections.admit(session.remote_ip)
+        if reason == BLOCKED:
+            self._count("connections_blocked", 1)
+            return self._refuse(session, reason, BLOCKED_NOW)
         if reason:
             return self._refuse(session, reason, TOO_MANY)
         self.sessions.add(session)
@@ -117,6 +123,35 @@ class SmtpService:
         self._use(len(self.sessions))
         if self._changed is not None:
             self._changed.set()
+
+    # who is logged in (A13)
+
+    def live_sessions(self) -> list[LiveSession]:
+        protocol = self.authenticator.protocol if self.authenticator is not None else "smtp"
+        return [
+            LiveSession(
+                session.cid,
+                session.login,
+                session.entry.name,
+                protocol,
+                session.entry.mechanism,
+                session.remote_ip,
+                session.tls,
+                session.entry.since,
+                session.silent,
+            )
+            for session in self.sessions
+            if session.entry is not None
+        ]
+
+    def end_session(self, cid: str) -> bool:
+        """At once; a message whose data has come is still stored."""
+        found = next((session for session in self.sessions if session.entry and session.cid == cid), None)
+        if found is None:
+            return False
+        found.log.info("session is to end", account=found.login)
+        found.close(ENDED)
+        return True
 
     # EHLO
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -33,8 +34,10 @@ from echomox.smtpd.reply import wire
 
 if TYPE_CHECKING:
     from echomox.delivery.local import Destination
+    from echomox.net.sessions import Entry
     from echomox.smtpd.service import SmtpService
 
+TURN = 0.002  # seconds that one connection may go on before the others have their turn
 WAITING_INPUT = 64 * 1024
 NOT_UNDERSTOOD = frozenset({500, 501, 502, 504})
 """Replies that count towards limits.bad_commands."""
@@ -90,6 +93,8 @@ class SmtpSession(SMTP):
         self.login: str = ""
         """The account, after AUTH."""
         self.login_address = ""
+        self.entry: Entry | None = None
+        """How it logged in."""
         self.answer: Any = None
         """Takes the next line instead of a command (AUTH)."""
         self.bad_commands = 0
@@ -108,6 +113,7 @@ class SmtpSession(SMTP):
         self._lost = False
         self._choked = False
         self._paused = False
+        self._scheduled = False
         self._ended = False
         self._cid = ""
         self._log: Log | None = None
@@ -130,6 +136,13 @@ class SmtpSession(SMTP):
     def idle(self) -> bool:
         """Neither in a transaction nor waited for."""
         return self._task is None and self._data is None and self.envelope.mail_from is None
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last command; 0 while one runs."""
+        if self._task is not None or self._data is not None:
+            return 0.0
+        return max(0.0, self.loop.time() + self.service.limits.command_timeout - self._deadline)
 
     @property
     def unread(self) -> int:
@@ -213,7 +226,7 @@ class SmtpSession(SMTP):
         if self._closing:
             return
         self._lines.feed(data)
-        if self._task is None and not self._choked:
+        if self._task is None and not self._choked and not self._scheduled:
             self._process()
         elif self._lines.pending > WAITING_INPUT and not self._paused:
             self._paused = True
@@ -222,7 +235,7 @@ class SmtpSession(SMTP):
     def eof_received(self) -> bool:
         """The client will send no more; what it is owed is still sent, unless TLS is in the way."""
         self._ended = True
-        if self._task is None or self.tls:
+        if (self._task is None and not self._scheduled) or self.tls:
             self.close()
             return False
         return True
@@ -251,13 +264,15 @@ class SmtpSession(SMTP):
 
     def resume_writing(self) -> None:
         self._choked = False
-        if self._task is None and not self._closing:
+        if self._task is None and not self._closing and not self._scheduled:
             self._process()
 
     # input
 
     def _process(self) -> None:
-        """Works off what has come, until more is needed or something has to be waited for."""
+        """Works off what has come, until more is needed, something has to be waited for, or others should run."""
+        self._scheduled = False
+        end = monotonic() + TURN  # not the loop's time, which stands still within a callback
         while self._task is None and not self._closing and not self._choked:
             if self._data is not None:
                 if not self._read_data(self._data):
@@ -268,6 +283,9 @@ class SmtpSession(SMTP):
                 break
             self._arm(self.service.limits.command_timeout)
             self._run(line)
+            if monotonic() > end:
+                self._yield()
+                return
         self._flush()
         if self._closing:
             return
@@ -279,6 +297,23 @@ class SmtpSession(SMTP):
             self.transport.resume_reading()
         if self._ended and self._task is None:
             self.close()
+
+    def _yield(self) -> None:
+        """The other connections' turn; we go on behind them."""
+        self._flush()
+        if self._closing or self._scheduled:
+            return
+        self._scheduled = True
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._task is None and not self._lost and not self._choked:
+            self._process()
+        else:
+            self._scheduled = False
 
     def _run(self, line: bytes | Trouble) -> None:
         try:

@@ -49,7 +49,7 @@ from shm.segment import remove_leftovers, tracker_pid
 EXIT_OK = 0  # stopped as told
 EXIT_ERROR = 1  # an error of our own, or of the system
 EXIT_USAGE = 2  # wrong arguments
-EXIT_CONFIG = 3  # the configuration is wrong, or a reload of it failed
+EXIT_CONFIG = 78  # the configuration is wrong, or a reload of it failed (EX_CONFIG of sysexits.h)
 EXIT_RUNNING = 4  # a server runs already
 EXIT_STOPPED = 5  # no server runs
 EXIT_LISTEN = 6  # an address cannot be listened on

@@ -18,6 +18,7 @@ from echomox.imapd.service import Backend, Service
 from echomox.imapd.session import Session
 from echomox.log import Log, Sink
 from echomox.message.mime import parse
+from echomox.net.blocks import Blocks
 from echomox.net.login import Authenticator
 from echomox.sasl.derive import derive
 from echomox.store import open_engine
@@ -62,6 +63,7 @@ class FakeHost:
         self.paths = Paths.home(root)
         self.log = quiet()
         self.limiter = LimiterSlabs.private()
+        self.blocks = Blocks(self.paths, lambda: 0, self.log)
         self.counts: dict[str, int] = {}
         dynamic = Dynamic(domains={"example.test": Domain()}, accounts=ACCOUNTS)
         self._snapshot = Snapshot(dynamic, self.static, 1)

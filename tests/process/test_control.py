@@ -127,7 +127,7 @@ def test_a_change_by_hand_is_taken_over_and_a_slip_is_not(server):
     assert until(5, lambda: asked(server, "status")["config_generation"] > before)
     assert accepts(server, "hand@example.test")
     file.write_text(more + "quota = -1\n")
-    assert "domains.toml" in echomox(server, "config", "check", code=1)
+    assert "domains.toml" in echomox(server, "config", "check", code=78)
     time.sleep(1.5)
     assert all(accepts(server, address) for address in ("hand@example.test", "u0@example.test") * 4)
     refusal = echomox(server, "account", "add", "ann", "ann@example.test", code=1)

@@ -323,7 +323,7 @@ def test_bad_file_changes_nothing_and_names_the_line(small, file, text, where):
     before = small.workers()
     (small.root / "config" / file).write_text(text)
     done = small.run("reload")
-    assert done.returncode == 3
+    assert done.returncode == 78
     assert where in done.stderr
     small.tell(signal.SIGHUP)
     wait_until(lambda: small.status()["reloads_failed"] == 1)
@@ -361,7 +361,7 @@ def test_reload_to_an_address_in_use_changes_nothing(small):
         before = small.workers()
         small.write(("smtp", "second"))
         done = small.run("reload")
-        assert done.returncode == 3
+        assert done.returncode == 78
         assert "another program listens there" in done.stderr
         assert small.workers() == before
     assert small.run("reload").returncode == 0
@@ -510,7 +510,7 @@ def test_check_names_what_is_wrong(tmp_path):
     assert "good; 1 domains, 1 accounts" in server.run("check").stdout
     (server.root / "config/echomox.toml").write_text('hostname = "mail.example.test"\n[workers]\nsmtp = -1\n')
     done = server.run("check")
-    assert done.returncode == 3
+    assert done.returncode == 78
     assert "echomox.toml:3: workers.smtp" in done.stderr
 
 

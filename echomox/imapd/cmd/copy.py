@@ -39,7 +39,7 @@ def copy_messages(session: Session, arguments: grammar.Transfer, by_uid: bool) -
         return None
     copied = session.store.copy(view.mailbox_id, uids, target)
     code = pairs(copied, by_uid)
-    return f"[{code}] COPY completed".encode("ascii") if code else None
+    return f"[{code}] {'UID ' if by_uid else ''}COPY completed".encode("ascii") if code else None
 
 
 def move(session: Session, arguments: grammar.Transfer) -> bytes | None:

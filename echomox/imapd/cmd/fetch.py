@@ -199,7 +199,11 @@ def set_seen(session: Session, plan: Plan, rows: Sequence[Row]) -> dict[int, Row
     if not unseen:
         return {}
     view = session.selected
-    stored = session.store.store_flags(view.mailbox_id, unseen, FlagOp.ADD, Flag.SEEN, ())
+    try:
+        stored = session.store.store_flags(view.mailbox_id, unseen, FlagOp.ADD, Flag.SEEN, ())
+    except OSError as error:  # a full disk: the mail can still be read
+        session.log("\\Seen not stored", error=str(error))
+        return {}
     now = {uid: (flags, keywords) for uid, flags, keywords in stored.changed}
     changed: dict[int, Row] = {}
     for row in rows:

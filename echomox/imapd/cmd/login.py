@@ -5,6 +5,7 @@ Who may log in how, limits and hashes are `echomox.net.login`; here are the line
 
 from __future__ import annotations
 
+import time
 from binascii import b2a_base64
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from echomox.imap import grammar
 from echomox.imap.lexer import decode_base64
 from echomox.imapd.command import NOT_AUTHENTICATED, BadCommand, Command, No, Rule
 from echomox.net.login import LoggedIn, LoginFailed
+from echomox.net.sessions import Entry
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -23,7 +25,7 @@ async def login(session: Session, arguments: grammar.Login) -> bytes:
         account = await authenticator.password(arguments.name, arguments.password, session.remote_ip, session.tls)
     except LoginFailed as error:
         raise refusal(error) from None
-    return enter(session, account)
+    return enter(session, account, Entry(arguments.name, "imap_login", time.time()))
 
 
 async def authenticate(session: Session, arguments: grammar.Authenticate) -> bytes:
@@ -35,7 +37,8 @@ async def authenticate(session: Session, arguments: grammar.Authenticate) -> byt
         while data is not None:
             outcome = await exchange.step(data)
             if isinstance(outcome, LoggedIn):
-                return enter(session, outcome.account)
+                entry = Entry(exchange.name, exchange.mechanism.name, time.time())
+                return enter(session, outcome.account, entry)
             data = await response(session, outcome)
         raise exchange.cancel()
     except LoginFailed as error:
@@ -48,8 +51,9 @@ async def response(session: Session, challenge: bytes) -> bytes | None:
     return None if line == b"*" else decode_base64(line)
 
 
-def enter(session: Session, account: str) -> bytes:
+def enter(session: Session, account: str, entry: Entry) -> bytes:
     session.service.attach(session, account)
+    session.entry = entry
     return b"[%b] Logged in" % session.service.capabilities(session)
 
 

@@ -2,7 +2,7 @@
 (MODSEQ).
 
 Sets of messages in the program are turned into UIDs of this view before the store sees them: the store knows
-no numbers of ours. A program that reads text goes over the mailbox piece by piece, and others run in between.
+no numbers of ours. A search that takes long gives way every few milliseconds, and others run in between.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from echomox.imap import response
-from echomox.imap.search import And, Body, HasFlag, Header, Key, Not, Or, Sequence, Text
+from echomox.imap.search import And, HasFlag, Key, Not, Or, Sequence
 from echomox.imap.searching import SAVED_RANGES, Search
 from echomox.imap.searching import search as parse
 from echomox.imap.seqset import STAR, SequenceSet
@@ -20,8 +20,6 @@ from echomox.imapd.view import View
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
-
-PIECE = 200  # messages whose text is searched before others have their turn
 
 
 async def search(session: Session, arguments: Search) -> None:
@@ -39,18 +37,28 @@ async def answer(session: Session, arguments: Search, by_uid: bool) -> None:
     if arguments.modseq:
         session.enable_condstore()
     key = resolve(arguments.key, view)
-    found: list[int] = []
-    step = PIECE if reads_text(key) else max(len(view.uids), 1)
-    for start in range(0, len(view.uids), step):
-        found += session.store.search(view.mailbox_id, key, view.uids[start : start + step])
-        if step == PIECE:
-            await session.breathe()
+    found = await run(session, key)
     modseq = highest_modseq(session, found) if arguments.modseq and found else 0
     numbers = view.numbers(found, by_uid)
     if arguments.returning is None:
         session.say(response.search_line(numbers, modseq))
     else:
         session.say(response.esearch_line(session.tag, by_uid, numbers, arguments.returning, modseq))
+
+
+async def run(session: Session, key: Key) -> list[int]:
+    """The UIDs that match. Others have their turn between the steps of a long search."""
+    view = session.selected
+    steps = session.store.searching(view.mailbox_id, key, view.uids[:])
+    try:
+        while True:
+            next(steps)
+            await session.breathe()
+    except StopIteration as end:
+        found: list[int] = end.value
+        return found
+    finally:
+        steps.close()
 
 
 def resolve(key: Key, view: View) -> Key:
@@ -74,17 +82,6 @@ def resolve_set(key: Sequence, view: View) -> Sequence:
     positions = view.positions(SequenceSet(key.ranges), key.uid)
     uids = view.uids
     return Sequence(tuple((uids[part.start], uids[part.stop - 1]) for part in positions), uid=True)
-
-
-def reads_text(key: Key) -> bool:
-    """Whether message files may have to be read."""
-    if isinstance(key, And):
-        return any(map(reads_text, key.keys))
-    if isinstance(key, Or):
-        return reads_text(key.left) or reads_text(key.right)
-    if isinstance(key, Not):
-        return reads_text(key.key)
-    return isinstance(key, Body | Text | Header)
 
 
 def highest_modseq(session: Session, found: list[int]) -> int:

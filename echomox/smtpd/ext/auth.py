@@ -9,11 +9,13 @@ message.
 from __future__ import annotations
 
 import binascii
+import time
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from echomox.errors import MailError, Reply
 from echomox.net.login import LoggedIn, LoginExchange, LoginFailed
+from echomox.net.sessions import Entry
 from echomox.smtpd.command import AUTH_LINE, Command, Extension, Needs
 from echomox.smtpd.reply import wire
 
@@ -74,6 +76,7 @@ async def step(session: SmtpSession, exchange: LoginExchange, response: bytes | 
     if isinstance(outcome, LoggedIn):
         session.login = outcome.account
         session.login_address = outcome.address
+        session.entry = Entry(exchange.name, exchange.mechanism.name, time.time())
         session.session.authenticated = True
         return DONE
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from echomox.cli.block import duration
 from echomox.cli.main import FAMILIES, main
 
 
@@ -83,7 +84,7 @@ def test_config_check_names_problems_for_programs(capsys, demo):
     demo.paths.dynamic.write_text("[accounts.u0]\nquota = -1\n")
     code, out, _ = run(capsys, "config", "check", "--config", str(demo.paths.config), "--json")
     (problem,) = json.loads(out)["problems"]
-    assert code == 1 and problem == {
+    assert code == 78 and problem == {
         "file": str(demo.paths.dynamic),
         "line": 2,
         "key": "accounts.u0.quota",
@@ -129,3 +130,30 @@ def test_a_demo_is_announced_as_one_json_object(capsys, tmp_path):
 
 def test_versions(capsys):
     assert json.loads(run(capsys, "version", "--json")[1])["aiosmtpd"] == "1.4.6"
+
+
+DURATIONS = [("1s", 1), ("90m", 5400), ("1h", 3600), ("2d", 172_800), ("1w", 604_800), ("0s", 0)]
+
+
+@pytest.mark.parametrize(("text", "seconds"), DURATIONS)
+def test_durations(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "1", "-1h", "1.5h", "1 h", "1y", "\u0661h", "9999999999s"])
+def test_what_is_no_duration_is_wrong_usage(capsys, demo, text):
+    argv = ("--config", str(demo.paths.config), "block", "add", "192.0.2.1", f"--for={text}")
+    assert run(capsys, *argv)[0] == 2
+
+
+def test_a_block_is_made_and_taken_away_without_a_server(capsys, demo):
+    config = ("--config", str(demo.paths.config))
+    assert "nothing is blocked" in run(capsys, *config, "block", "list")[1]
+    code, out, _ = run(capsys, *config, "block", "add", "192.0.2.1", "--for", "1h", "--why", "guesses passwords")
+    assert code == 0 and out.startswith("192.0.2.1 is blocked until 2")
+    shown = json.loads(run(capsys, *config, "block", "list", "--json")[1])["blocks"]
+    assert [(entry["address"], entry["why"], entry["count"]) for entry in shown] == [
+        ("192.0.2.1", "guesses passwords", 0)
+    ]
+    assert run(capsys, *config, "block", "remove", "192.0.2.1")[0] == 0
+    assert run(capsys, *config, "block", "remove", "192.0.2.1")[0] == 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from echomox.config.load import load_dynamic
-from echomox.sasl.derive import verify_bcrypt
+from echomox.net.blocks import FILE, read_blocks
+from echomox.sasl.derive import verify_bcrypt, verify_password
 from workers.operations import CHANGES, OPERATIONS, Refused, Site, execute
+from workers.operations_access import block_asked, change
 
 
 @pytest.fixture
@@ -19,7 +23,8 @@ def site(demo):
 def test_names_are_there_once():
     names = [operation.name for operation in OPERATIONS]
     assert len(set(names)) == len(names)
-    assert {"account.add", "domain.remove", "loglevels"} <= CHANGES and "account.list" not in CHANGES
+    assert {"account.add", "domain.remove", "block.add", "sessions.end", "loglevels"} <= CHANGES
+    assert "account.list" not in CHANGES
 
 
 BAD_REQUESTS = [
@@ -38,6 +43,78 @@ BAD_REQUESTS = [
 def test_a_bad_request_is_refused(site, op, fields, why):
     with pytest.raises(Refused, match=why):
         execute(site, op, fields)
+
+
+BAD_BLOCKS = [
+    ("block.add", {"net": "example.org"}, "is no address or net; give one as 192.0.2.1 or 192.0.2.0/24"),
+    ("block.add", {"net": "0.0.0.0/0"}, "is everybody"),
+    ("block.add", {"net": "192.0.2.1", "seconds": 0}, "a block lasts from 1 s"),
+    ("block.add", {"net": "192.0.2.1", "seconds": 10**12}, "a block lasts from 1 s to 3650 days"),
+    ("block.add", {"net": "192.0.2.1", "why": "x" * 201}, "longer than 200 characters"),
+    ("block.remove", {"net": "192.0.2.1"}, "192.0.2.1 is not blocked; but 192.0.2.0/24 is; remove that"),
+    ("block.remove", {"net": "198.51.100.1"}, "198.51.100.1 is not blocked; `echomox block list`"),
+    ("sessions.list", {}, "no server runs here"),
+    ("sessions.list", {"account": "zoe"}, "no account zoe"),
+    ("sessions.end", {"id": "x"}, "no server runs here"),
+]
+
+
+@pytest.mark.parametrize(("op", "fields", "why"), BAD_BLOCKS)
+def test_what_cannot_be_blocked_or_ended_is_refused(site, op, fields, why):
+    execute(site, "block.add", {"net": "192.0.2.0/24"})
+    before = execute(site, "block.list", {})
+    with pytest.raises(Refused, match=re.escape(why)):
+        execute(site, op, fields)
+    assert execute(site, "block.list", {}) == before
+
+
+def test_a_block_lives_in_a_file(site):
+    made = execute(site, "block.add", {"net": "::ffff:192.0.2.1", "seconds": 3600, "why": "guessing"})
+    assert (made["address"], made["why"], made["count"]) == ("192.0.2.1", "guessing", 0)
+    execute(site, "block.add", {"net": "2001:DB8::/32", "seconds": 60})
+    again = Site(site.paths)
+    assert [entry["address"] for entry in execute(again, "block.list", {})["blocks"]] == ["2001:db8::/32", "192.0.2.1"]
+    assert execute(again, "block.remove", {"net": "192.0.2.1"}) == {"address": "192.0.2.1"}
+    listed = read_blocks(site.paths.data / FILE)
+    assert [block.net for block in listed.blocks] == ["2001:db8::/32"] and list(listed.pardons) == ["192.0.2.1"]
+
+
+def test_what_workers_ask_for_is_blocked_once(site):
+    execute(site, "block.add", {"net": "192.0.2.9", "why": "mine"})
+    assert block_asked(site, {"192.0.2.9": 50, "192.0.2.8": 51}, 60.0) == ["192.0.2.8"]
+    assert block_asked(site, {"192.0.2.8": 55}, 60.0) == []
+    found = {entry["address"]: (entry["why"], entry["count"]) for entry in execute(site, "block.list", {})["blocks"]}
+    assert found == {"192.0.2.8": ("too many failed logins", 51), "192.0.2.9": ("mine", 0)}
+
+
+def test_a_list_that_does_not_change_is_not_written(site):
+    path = site.paths.data / FILE
+    assert change(site, lambda listed: listed).blocks == () and not path.exists()
+    execute(site, "block.add", {"net": "192.0.2.1"})
+    before = path.stat().st_ino
+    change(site, lambda listed: listed)
+    assert path.stat().st_ino == before
+
+
+def test_a_list_that_cannot_be_read_is_not_written_over(site):
+    path = site.paths.data / FILE
+    path.write_text("{")
+    for op, fields in (("block.list", {}), ("block.add", {"net": "192.0.2.1"})):
+        with pytest.raises(Refused, match="move it away"):
+            execute(site, op, fields)
+    assert path.read_text() == "{"
+
+
+@pytest.mark.parametrize("setting", ["bcrypt", "argon2id"])
+def test_a_new_password_gets_the_hash_that_is_set(site, setting):
+    text = site.paths.static.read_text()
+    site.paths.static.write_text(text.replace("[auth]", f'[auth]\npassword_hash = "{setting}"'))
+    before = site.store("u1").secrets()
+    execute(site, "account.set-password", {"name": "u0", "password": "another one"})
+    assert [kind for kind in ("bcrypt", "argon2id") if kind in site.store("u0").secrets()] == [setting]
+    assert verify_password(site.store("u0").secrets()[setting], "another one")
+    assert execute(site, "account.show", {"name": "u0"})["has_password"]
+    assert site.store("u1").secrets() == before
 
 
 UNKNOWN = [

@@ -12,6 +12,7 @@ from echomox.clock import SYSTEM, Clock
 from echomox.config.paths import Paths
 from echomox.config.schema import Account, Auth, Domain, Dynamic, Limits, Static
 from echomox.config.snapshot import Snapshot
+from echomox.net.blocks import Blocks
 from echomox.net.login import Authenticator
 from echomox.sasl import derive
 from echomox.store.engine import Login, NoSuchAccount
@@ -36,9 +37,10 @@ class Host:
     def __init__(self, root: Path, auth: Auth = CHEAP, limits: Limits | None = None) -> None:
         self.static = Static(hostname="mx.example.org", auth=auth, limits=limits or Limits())
         self.paths = Paths.home(root)
-        self.paths.data.mkdir(parents=True, exist_ok=True)
+        self.paths.run.mkdir(parents=True, exist_ok=True)
         self.limiter = LimiterSlabs.private()
         self.log = QUIET
+        self.blocks = Blocks(self.paths, lambda: 0, QUIET)
         self.counts: dict[str, int] = {}
         self._snapshot = Snapshot(DYNAMIC, self.static, 1)
 
@@ -50,8 +52,8 @@ class Host:
 
 
 @cache
-def secrets_of(password: str) -> dict[str, str]:
-    return {**derive(password, 4), "generation": "1"}
+def secrets_of(password: str, kind: str = "bcrypt") -> dict[str, str]:
+    return {**derive(password, 4, kind), "generation": "1"}
 
 
 class Secrets:
@@ -76,8 +78,10 @@ class Secrets:
         self.listed.append((self.name, login))
 
 
-def authenticator(auth: Auth | None = None, logins: int = 0, clock: Clock = SYSTEM) -> Authenticator:
-    """logins: failed ones allowed per minute; 0: any number."""
-    limits = replace(Limits(), logins_per_minute=logins, logins_per_day=0)
+def authenticator(
+    auth: Auth | None = None, logins: int = 0, clock: Clock = SYSTEM, per_day: int = 0
+) -> Authenticator:
+    """logins: failed ones allowed per minute; 0: any number. per_day: likewise."""
+    limits = replace(Limits(), logins_per_minute=logins, logins_per_day=per_day)
     host = Host(Path(tempfile.mkdtemp()), auth or CHEAP, limits)
     return Authenticator(host, Secrets(), "submission", clock)

@@ -8,8 +8,10 @@ import pytest
 from echomox.clock import FakeClock
 from echomox.config.schema import Auth
 from echomox.net import login as module
+from echomox.net.blocks import FILE, Block, BlockList, take_requests, write_blocks
 from echomox.net.login import REPLIES, LoginFailed, load_key
 from tests.unit.net.support import authenticator, secrets_of
+from tests.unit.smtpd.support import QUIET
 
 
 def attempt(one, name, password, **changes):
@@ -29,13 +31,13 @@ def attempt(one, name, password, **changes):
 def hashes(monkeypatch) -> list[str]:
     """The secrets that were hashed against, as they come."""
     seen: list[str] = []
-    original = module.verify_bcrypt
+    original = module.verify_password
 
     def verify(secret: str, password: str) -> bool:
         seen.append(secret)
         return original(secret, password)
 
-    monkeypatch.setattr(module, "verify_bcrypt", verify)
+    monkeypatch.setattr(module, "verify_password", verify)
     return seen
 
 
@@ -103,6 +105,58 @@ def test_an_unknown_name_costs_a_hash_of_the_same_kind(monkeypatch):
             await attempt(one, name, "wrong")
         assert [secret[:7] for secret in seen] == ["$2b$04$"] * 3
         assert len(set(seen)) == 3
+        await one.close()
+
+    asyncio.run(run())
+
+
+KINDS = [
+    # (hash of new passwords, of the account, what an attempt at account and unknown name is hashed against)
+    ("bcrypt", "bcrypt", ["$2b$04$", "$2b$04$"]),
+    ("argon2id", "argon2id", ["$argon2", "$argon2"]),
+    ("argon2id", "bcrypt", ["$2b$04$", "$argon2"]),
+    ("bcrypt", "argon2id", ["$argon2", "$2b$04$"]),
+]
+
+
+@pytest.mark.parametrize("setting, kept, expected", KINDS)
+@pytest.mark.parametrize("lost", [(), ("cram-md5",)])
+def test_a_password_is_checked_by_the_hash_that_is_there(monkeypatch, setting, kept, expected, lost):
+    seen = hashes(monkeypatch)
+
+    async def run() -> None:
+        one = authenticator(Auth(bcrypt_cost=4, password_hash=setting))
+        known = {scheme: secret for scheme, secret in secrets_of("secret", kept).items() if scheme not in lost}
+        one.accounts._engine.kept["mjl"] = known
+        assert [await attempt(one, name, "wrong") for name in ("mjl", "nobody")] == ["credentials"] * 2
+        assert [secret[:7] for secret in seen] == expected
+        assert await attempt(one, "mjl", "secret") == "mjl"
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_an_address_that_has_used_up_its_day_is_reported(monkeypatch):
+    seen = hashes(monkeypatch)
+
+    async def run() -> None:
+        one = authenticator(per_day=3)
+        found = [await attempt(one, "mjl", f"bad{n}") for n in range(5)]
+        assert found == ["credentials"] * 3 + ["limited"] * 2 and len(seen) == 3
+        assert take_requests(one.host.paths.run, QUIET) == {"192.0.2.1": 3}
+        await one.close()
+
+    asyncio.run(run())
+
+
+def test_a_blocked_address_cannot_log_in_over_a_connection_that_was_there(monkeypatch):
+    seen = hashes(monkeypatch)
+
+    async def run() -> None:
+        one = authenticator()
+        write_blocks(one.host.paths.data / FILE, BlockList((Block("192.0.2.0/24", 0.0, 9e9, ""),)))
+        assert await attempt(one, "mjl", "secret") == "limited" and seen == []
+        assert await attempt(one, "mjl", "secret", ip="198.51.100.1") == "mjl"
         await one.close()
 
     asyncio.run(run())

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
+import argon2
 import bcrypt
 import pytest
 
 from echomox.sasl.derive import (
     LONG,
+    PASSWORD_HASHES,
     BadPassword,
     decoy,
     derive,
     iterations,
+    memory,
     parse_cram,
     parse_scram,
+    password_secret,
     prepare_password,
     verify_bcrypt,
+    verify_password,
 )
 
 PASSWORDS = ["x", "correct horse battery staple", "pässwörd", "x" * 72, "x" * 73, "ü" * 40, "日" * 300]
 
 
+@pytest.mark.parametrize("kind", PASSWORD_HASHES)
 @pytest.mark.parametrize("password", PASSWORDS)
-def test_the_password_is_right_and_no_other(password):
-    secret = derive(password, 4)["bcrypt"]
-    assert verify_bcrypt(secret, password)
+def test_the_password_is_right_and_no_other(password, kind):
+    secret = derive(password, 4, kind)[kind]
+    assert verify_password(secret, password)
     for other in (password + "x", password[:-1], password.swapcase() + "x", ""):
-        assert not verify_bcrypt(secret, other)
+        assert not verify_password(secret, other)
+
+
+@pytest.mark.parametrize("kind", PASSWORD_HASHES)
+def test_an_account_has_one_hash_beside_the_other_secrets(kind):
+    secrets = derive("secret", 4, kind)
+    assert secrets.keys() == {kind, "scram-sha-256", "scram-sha-1", "cram-md5"}
+    assert password_secret(secrets) == secrets[kind] and password_secret({"cram-md5": "x"}) == ""
+
+
+def test_argon2id_is_what_others_read_and_write():
+    """RFC 9106; the PHC string is checked by argon2's own high-level reader."""
+    secret = derive("secret", 4, "argon2id")["argon2id"]
+    assert secret.startswith("$argon2id$v=19$m=512,t=3,p=1$")
+    assert argon2.PasswordHasher().verify(secret, "secret")
+    foreign = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=2).hash("secret")
+    assert verify_password(foreign, "secret") and not verify_password(foreign, "Secret")
+
+
+@pytest.mark.parametrize("cost, kib", [(4, 512), (10, 32 * 1024), (11, 64 * 1024), (13, 256 * 1024), (15, 256 * 1024)])
+def test_memory_follows_the_cost(cost, kib):
+    assert memory(cost) == kib
+
+
+def test_the_library_of_argon2_is_not_imported_for_bcrypt():
+    code = (
+        "import sys; from echomox.sasl import derive, verify_password, load_hash; load_hash('bcrypt'); "
+        "verify_password(derive('x', 4)['bcrypt'], 'x'); sys.exit('argon2' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_stored_secret_is_bcrypt():
@@ -42,9 +79,12 @@ def test_long_passwords_count_to_their_end():
     assert not verify_bcrypt(derive("x" * 72, 4)["bcrypt"], "x" * 73)
 
 
-@pytest.mark.parametrize("secret", ["", "$2b$", "plain", LONG, "$2b$04$" + "é" * 53])
+@pytest.mark.parametrize(
+    "secret",
+    ["", "$2b$", "plain", LONG, "$2b$04$" + "é" * 53, "$argon2id$", "$argon2id$v=19$m=8,t=1,p=1$é", "$argon2i$"],
+)
 def test_a_broken_secret_lets_nobody_in(secret):
-    assert not verify_bcrypt(secret, "x")
+    assert not verify_password(secret, "x")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +109,8 @@ def test_passwords_are_prepared(password, prepared):
 def test_what_cannot_be_a_password(password):
     with pytest.raises(BadPassword):
         derive(password, 4)
-    assert not verify_bcrypt(derive("x", 4)["bcrypt"], password)
+    for kind in PASSWORD_HASHES:
+        assert not verify_password(derive("x", 4, kind)[kind], password)
 
 
 def test_each_derivation_has_salts_of_its_own():
@@ -96,13 +137,14 @@ def test_iterations_follow_the_cost(cost, rounds):
     assert iterations(cost) == rounds
 
 
+@pytest.mark.parametrize("kind", PASSWORD_HASHES)
 @pytest.mark.parametrize("name", ["nobody", "ü@example.org", ""])
-def test_decoys_have_the_shape_of_secrets(name):
-    true, false = derive("secret", 4), decoy(name, b"k" * 32, 4)
+def test_decoys_have_the_shape_of_secrets(name, kind):
+    true, false = derive("secret", 4, kind), decoy(name, b"k" * 32, 4, kind)
     for scheme, secret in true.items():
         assert re.sub(r"[A-Za-z0-9+/.]", "x", secret) == re.sub(r"[A-Za-z0-9+/.]", "x", false[scheme]), scheme
     assert len(parse_cram(false["cram-md5"])[0]) == 16
-    assert not verify_bcrypt(false["bcrypt"], "secret")
+    assert not verify_password(false[kind], "secret")
 
 
 def test_a_decoy_costs_what_a_secret_costs():
@@ -110,6 +152,14 @@ def test_a_decoy_costs_what_a_secret_costs():
     for number in range(50):
         secret = decoy(f"name{number}", b"k", 4)["bcrypt"].encode()
         assert bcrypt.hashpw(b"x", secret)[:29] == secret[:29]
+
+
+def test_a_decoy_of_argon2id_is_hashed_against_with_its_own_cost():
+    found = argon2.extract_parameters(decoy("nobody", b"k", 4, "argon2id")["argon2id"])
+    true = argon2.extract_parameters(derive("secret", 4, "argon2id")["argon2id"])
+    assert found == true
+    with pytest.raises(argon2.exceptions.VerifyMismatchError):  # it hashed, and did not stop at a malformed text
+        argon2.PasswordHasher().verify(decoy("nobody", b"k", 4, "argon2id")["argon2id"], "x")
 
 
 def test_decoys_hang_on_name_and_key():
