@@ -37,8 +37,8 @@ def explain_bytes(site: Site, account: str, data: bytes) -> Answer:
 
 def stats(site: Site, fields: Fields) -> Answer:
     """F04: MessageTotal, MessageHam, MessageSpam, Threshold, and more."""
-    site.account(fields["account"])
-    return known.stats(site.paths.accounts, fields["account"])
+    settings = site.account(fields["account"]).junk_filter
+    return known.stats(site.paths.accounts, fields["account"], settings)
 
 
 def word(site: Site, fields: Fields) -> Answer:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from echomox.cli import filter_trials
 from echomox.cli.console import CommandError, Commands, ask, find, pairs, rows, show
 
 LARGEST = 100 * 1024 * 1024  # bytes of a file to explain
@@ -21,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     word = commands.add("word", run_word, "show how often a word was in ham and in spam")
     word.add_argument("account")
     word.add_argument("word")
+    filter_trials.configure(commands)
 
 
 def run_stats(args: argparse.Namespace) -> int:

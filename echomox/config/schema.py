@@ -81,6 +81,13 @@ class Limits:
         low=0,
     )
     logins_per_day: int = option(50, "Failed logins per day and address (x3, x9). 0: no limit.", low=0)
+    block_time: float = option(
+        86_400.0,
+        "How long an address or net that has reached logins_per_day is refused by submission and IMAP as soon as it "
+        "connects; `echomox block list` shows them. 0: it is not.",
+        low=0,
+    )
+    block_smtp: bool = option(False, "Refuse blocked addresses on port 25 too.")
     idle_per_ip: int = option(30, "IDLE commands at once per address. 0: no limit.", low=0)
     connections: int = option(10_000, "Open connections per worker.", low=1)
     message_size: int = option(104_857_600, "Largest message, announced as SIZE and APPENDLIMIT.", low=65_536)
@@ -109,7 +116,18 @@ class Auth:
         choices=("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"),
     )
     plaintext_from: tuple[str, ...] = option((), "Networks from which a login without TLS is allowed, as 127.0.0.0/8.")
-    bcrypt_cost: int = option(11, "Work factor of new password hashes; 11 is about 0.12 s.", low=4, high=15)
+    password_hash: str = option(
+        "bcrypt",
+        "Hash of new passwords, for PLAIN and LOGIN; those that there are stay valid as they are.",
+        choices=("bcrypt", "argon2id"),
+    )
+    bcrypt_cost: int = option(
+        11,
+        "Work factor of new password hashes; 11 is about 0.12 s, each step doubles it. Of argon2id it sets the "
+        "memory of each check: 64 MiB at 11, at most 256 MiB.",
+        low=4,
+        high=15,
+    )
     cache_time: float = option(
         300.0, "How long a verified PLAIN or LOGIN password is remembered by a worker. 0: never.", low=0
     )
@@ -193,6 +211,34 @@ class JunkFilter:
     junk: float = option(0.3, "Probability from which mail is junk.", low=0, high=1)
     reject: float = option(0.8, "Probability above which mail is refused.", low=0, high=1)
     ngrams: int = option(2, "Longest run of words that counts as one token.", low=1, high=3)
+    shadow: bool = option(
+        False,
+        "Judge and say so in the header and the log, but deliver all to the Inbox: to try the filter without risk.",
+    )
+    allow: tuple[str, ...] = option(
+        (),
+        'Senders whose mail is never junk: "friend@example.org" or "@example.org". A failed DMARC check overrules it.',
+    )
+    block: tuple[str, ...] = option((), 'Senders whose mail is always junk, in the same form; `allow` comes first.')
+    reservoir_size: int = option(
+        100,
+        "Neurons of the echo state network that judge, 100 or (for a small machine) 50; less than 100 means 50. "
+        "Takes effect at once: all learn with 100, of which the first 50 are a network of their own.",
+        low=50,
+        high=100,
+    )
+    spectral_radius: float = option(
+        0.95, "Of the network's weights. A change makes the network learn anew, from then on.", low=0, high=1.2
+    )
+    leak: float = option(
+        0.3, "How fast a neuron follows its inputs: memory. A change makes the network learn anew.", low=0.01, high=1
+    )
+    integrator: str = option(
+        "rk4",
+        "How the network's equation is advanced: Runge-Kutta of order 4, or Euler. A change makes it learn anew.",
+        choices=("rk4", "euler"),
+    )
+    ridge: float = option(3.0, "Lambda of the network's ridge regression.", low=0.000001, high=1_000_000)
 
 
 @dataclass(frozen=True, slots=True)

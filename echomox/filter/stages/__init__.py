@@ -1,0 +1,16 @@
+"""The stages of the filter, in the order in which they run. A new one is a file here and a row in STAGES."""
+
+from __future__ import annotations
+
+from echomox.filter.context import Stage
+from echomox.filter.stages import affect, auth, bayes, esn, membranes, ngrams, reputation
+
+STAGES: tuple[Stage, ...] = (
+    Stage(bayes.NAME, bayes.run, cost=0.02),
+    Stage(ngrams.NAME, ngrams.run, cost=0.005),
+    esn.NETWORK.stage(),
+    Stage(membranes.NAME, membranes.run, cost=0.02, learned=False),
+    Stage(affect.NAME, affect.run, cost=0.02, learned=False),
+    Stage(reputation.NAME, reputation.run, cost=0.005),
+    Stage(auth.NAME, auth.run, cost=0.001, learned=False),
+)

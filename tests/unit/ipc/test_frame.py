@@ -27,7 +27,8 @@ SAMPLES = [
     LearnState("a", 1, 2, 3, 4, 5),
     Classify("cid", ("u0", "u1"), b"\x00\xff\r\n", "", "a@b", "127.0.0.1", "h", True),
     Classify("cid", (), None, "smtp.0/x", "", "::1", "", False),
-    Verdicts((Verdict("u0", 0.0, (EVIDENCE, EVIDENCE), "all", 7), Verdict("u1", 1.0, (), "fallback", 0))),
+    Classify("cid", (), b"", "", "", "::1", "", False, (("spf", "pass"), ("dkim", "fail"))),
+    Verdicts((Verdict("u0", 0.0, (EVIDENCE, EVIDENCE), "all", 7), Verdict("u1", 1.0, (), "fallback", 0, 0.5))),
 ]
 
 
@@ -48,7 +49,7 @@ def test_every_message_type_has_its_own_name():
 
 
 def test_a_whole_number_may_stand_for_a_float():
-    verdict = [["u0", 1, [], "all", 0]]
+    verdict = [["u0", 1, [], "all", 0, None]]
     (message, _) = decode(wire([VERSION, "Verdicts", 0, [verdict]]))
     assert isinstance(message, Verdicts)
     assert type(message.verdicts[0].probability) is float

@@ -1,0 +1,184 @@
+"""`echomox filter eval`, `serve-json`, `replay` and `retrain`: how good the filter is, and teaching it anew."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echomox.cli.console import CommandError, Commands, find, show
+
+if TYPE_CHECKING:
+    from echomox.config.paths import Paths
+    from echomox.config.schema import JunkFilter
+
+BAR = 30
+RETRAIN_SECONDS = 3600.0
+
+
+def configure(commands: Commands) -> None:
+    evaluate = commands.add("eval", run_eval, "measure the filter on a corpus of labelled mail")
+    evaluate.add_argument("corpus", metavar="CORPUS", help="directory with index.tsv, or with spam and ham")
+    evaluate.add_argument("--protocol", action="append", metavar="NAME", help="online, delayed, cold, drift, attack")
+    evaluate.add_argument("--delay", type=int, default=100, metavar="N", help="delayed: messages until a label comes")
+    evaluate.add_argument("--plots", metavar="DIR", help="write the curves as SVG files there")
+    commands.add("serve-json", run_serve_json, "answer one JSON request a line, for your own evaluation")
+    replay = commands.add("replay", run_replay, "show what an account's mail would have become under other settings")
+    replay.add_argument("account")
+    replay.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of junk_filter, as junk=0.4")
+    commands.add("retrain", run_retrain, "learn anew from the messages an account was trained with").add_argument(
+        "account"
+    )
+
+
+def run_eval(args: argparse.Namespace) -> int:
+    from echomox.filter import plots, table
+    from echomox.filter.corpus import CorpusError, load
+    from echomox.filter.evaluate import PROTOCOLS, Evaluation, Plan
+
+    protocols = tuple(args.protocol or PROTOCOLS)
+    for name in protocols:
+        if name not in PROTOCOLS:
+            raise CommandError(f"no protocol {name}; there are {', '.join(PROTOCOLS)}")
+    try:
+        mails = load(Path(args.corpus))
+    except (CorpusError, OSError) as error:
+        raise CommandError(str(error)) from None
+    report = Evaluation(mails, Plan(protocols, delay=args.delay)).run(_bar)
+    if args.plots:
+        directory = Path(args.plots)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in plots.charts(report).items():
+            (directory / name).write_text(text, encoding="utf-8")
+    return show(args, report, table.lines(report))
+
+
+def run_serve_json(args: argparse.Namespace) -> int:
+    from echomox.config.schema import JunkFilter
+    from echomox.filter.servejson import serve
+
+    with tempfile.TemporaryDirectory(prefix="echomox-filter-") as directory:
+        serve(sys.stdin, sys.stdout, Path(directory), JunkFilter())
+    return 0
+
+
+def run_replay(args: argparse.Namespace) -> int:
+    from echomox.cli.control import own_site
+    from echomox.filter.replay import replay
+    from echomox.log import logger
+    from workers.refused import Refused
+
+    site = own_site(find(args))
+    try:
+        now = site.account(args.account).junk_filter
+        then = _changed(now, args.set)
+        store = site.store(args.account)
+        found = replay(store, site.paths.accounts, (now, then), logger("filter"), lambda a, b: _bar("replay", a, b))
+    except Refused as error:
+        raise CommandError(str(error)) from None
+    finally:
+        site.close()
+    return show(args, found, _replay_text(found))
+
+
+def _replay_text(found: dict[str, Any]) -> list[str]:
+    out = [f"{found['messages']} messages, {found['moved']} would have gone elsewhere"]
+    for name in ("now", "then"):
+        for kind, places in found[name]["confusion"].items():
+            out.append(f"{name:5}{kind:5}" + "  ".join(f"{place} {count}" for place, count in places.items()))
+        figures = found[name]["figures"]
+        out.append(f"{name:5}1-AUC {figures['auc_error']:.3f} %, log-loss {figures['log_loss']:.4f}")
+    return out
+
+
+def _changed(now: JunkFilter, changes: list[str]) -> JunkFilter:
+    """The settings with NAME=VALUE put in; of the type the setting has."""
+    from dataclasses import fields, replace
+
+    values: dict[str, Any] = {}
+    known = {item.name: item for item in fields(now)}
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in known:
+            raise CommandError(f"no setting {name}; there are {', '.join(known)}")
+        old = getattr(now, name)
+        limits = known[name].metadata
+        try:
+            values[name] = _value(old, text)
+        except ValueError:
+            raise CommandError(f"{name}: {text!r} is no {type(old).__name__}") from None
+        if text not in limits.get("choices", (text,)):
+            raise CommandError(f"{name}: one of {', '.join(limits['choices'])}")
+        number = values[name]
+        if isinstance(number, int | float) and not (limits.get("low", number) <= number <= limits.get("high", number)):
+            raise CommandError(f"{name}: from {limits.get('low')} to {limits.get('high')}")
+    return replace(now, **values)
+
+
+def _value(old: object, text: str) -> object:
+    if isinstance(old, bool):
+        if text not in ("true", "false"):
+            raise ValueError(text)
+        return text == "true"
+    if isinstance(old, tuple):
+        return tuple(part for part in text.split(",") if part)
+    return type(old)(text)  # type: ignore[call-arg]
+
+
+def run_retrain(args: argparse.Namespace) -> int:
+    """By the trainer, which is the only writer; without a running server here."""
+    paths = find(args)
+    answer = asyncio.run(_ask_trainer(paths, args.account)) or _retrain_here(paths, args.account)
+    return show(args, answer, [f"{answer['messages']} messages: {answer['ham']} ham, {answer['spam']} spam"])
+
+
+async def _ask_trainer(paths: Paths, account: str) -> dict[str, Any] | None:
+    """None when no trainer listens."""
+    from echomox.ipc.channel import Client
+    from echomox.ipc.schema import Failed, LearnState, Retrain
+    from echomox.log import logger
+
+    socket = paths.socket("learn")
+    if not socket.exists():
+        return None
+    client = Client(socket, "cli", logger("filter"))
+    await client.start()
+    try:
+        if not client.connected:
+            return None
+        answer = await client.request(Retrain(account), RETRAIN_SECONDS)
+    finally:
+        await client.close()
+    if isinstance(answer, LearnState):
+        return {"account": account, "messages": answer.messages, "ham": answer.ham, "spam": answer.spam}
+    raise CommandError(answer.reason if isinstance(answer, Failed) else "the trainer did not answer")
+
+
+def _retrain_here(paths: Paths, account: str) -> dict[str, Any]:
+    from echomox.cli.control import own_site
+    from echomox.filter.training import retrain
+    from echomox.log import logger
+    from workers.refused import Refused
+
+    site = own_site(paths)
+    try:
+        settings = site.account(account).junk_filter
+        store = site.store(account)
+        found = retrain(store, site.paths.accounts, settings, logger("filter"), lambda a, b: _bar("retrain", a, b))
+    except Refused as error:
+        raise CommandError(str(error)) from None
+    finally:
+        site.close()
+    return {"account": account, "messages": found.messages, "ham": found.ham, "spam": found.spam}
+
+
+def _bar(name: str, done: int, of: int) -> None:
+    """On a terminal only, so that --json and pipes stay clean."""
+    if sys.stderr.isatty():
+        full = BAR * done // max(1, of)
+        end = "\n" if done >= of else ""
+        sys.stderr.write(f"\r{name:8} [{'#' * full}{'.' * (BAR - full)}] {done}/{of}{end}")
+        sys.stderr.flush()

@@ -1,0 +1,126 @@
+"""What the stages of the filter read: a message taken apart once, with its envelope (F01).
+
+`read` parses and tokenises; all accounts of a request share the result. `groups` puts it into the three
+groups in which it is shown to people: headers, body, metadata. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from echomox.filter.tokens import Text, body_text, header_text, is_sender_field, part_tokens, tokens
+from echomox.message.header import split_fields, unfold
+from echomox.message.mime import parse
+from echomox.message.structure import Structure
+from echomox.message.text import HtmlText, TextPart, html_to_text, texts
+
+READ_BYTES = 512 * 1024
+"""Of a longer message only so much is looked at."""
+TEXT_CHARS = 32 * 1024
+HTML_CHARS = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """How a message came; all empty for one read from a file."""
+
+    mail_from: str = ""
+    remote_ip: str = ""
+    helo: str = ""
+    tls: bool = False
+    auth: tuple[tuple[str, str], ...] = ()
+    """(method, result) of the checks of this delivery, as ("spf", "pass")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One message as the stages see it. text: tokens not yet joined to n-grams; `words` joins and remembers
+    them.
+    """
+
+    structure: Structure
+    envelope: Envelope
+    text: Text
+    parts: tuple[tuple[TextPart, HtmlText | None], ...]
+    fields: tuple[tuple[str, int], ...]
+    """(lower-case name, size) of every header field, in order."""
+    size: int
+    sender: tuple[tuple[str, bytes], ...] = ()
+    """(lower-case name, raw value without folds) of the fields the sender wrote, in order."""
+    memo: dict[str, Any] = field(default_factory=dict)
+    """What stages computed of this message alone, by their names: shared by all accounts of a request."""
+    known: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def words(self, ngrams: int) -> tuple[str, ...]:
+        """The distinct tokens in reading order; ngrams: longest run of words, 1 to 3."""
+        if ngrams not in self.known:
+            self.known[ngrams] = tokens(self.text, ngrams)
+        return self.known[ngrams]
+
+
+def read(data: bytes, envelope: Envelope = Envelope(), size: int = 0) -> Features:
+    """A message's features. data: its bytes, or the first READ_BYTES of them and then `size` says how long
+    it is.
+    """
+    data = data[:READ_BYTES] if len(data) > READ_BYTES else data
+    structure = parse(data)
+    fields = split_fields(data, 0, structure.header_size)
+    parts = tuple(
+        (part, html_to_text(part.text, HTML_CHARS) if part.html else None)
+        for part in texts(structure, data, TEXT_CHARS)
+    )
+    head, body = header_text(fields), body_text(parts)
+    singles = [*head.singles, *part_tokens(structure), *body.singles]
+    return Features(
+        structure,
+        envelope,
+        Text(singles, [*head.runs, *body.runs]),
+        parts,
+        tuple((item.name.lower(), item.end - item.start) for item in fields),
+        size or len(data),
+        tuple((name, unfold(item.value)) for item in fields if is_sender_field(name := item.name.lower())),
+    )
+
+
+Group = dict[str, str | int | float | bool]
+
+
+def groups(features: Features) -> dict[str, Group]:
+    """headers, body, metadata: sizes, counts and ratios for `echomox filter explain`."""
+    structure, envelope = features.structure, features.envelope
+    visible = "\n".join(html.text if html else part.text for part, html in features.parts)
+    letters = [c for c in visible if c.isalpha()]
+    pages = [html for _, html in features.parts if html]
+    headers: Group = {
+        "fields": len(features.fields),
+        "sender_fields": sum(is_sender_field(name) for name, _ in features.fields),
+        "bytes": structure.header_size,
+        "from": structure.from_text,
+        "to": structure.to_text,
+        "subject": structure.subject,
+        "message_id": structure.message_id,
+        "date": structure.sent_day,
+    }
+    body: Group = {
+        "bytes": features.size - structure.header_size,
+        "parts": len(structure.parts),
+        "text_characters": len(visible),
+        "capitals": round(sum(c.isupper() for c in letters) / max(1, len(letters)), 4),
+        "non_ascii": round(sum(ord(c) > 127 for c in visible) / max(1, len(visible)), 4),
+        "html_parts": len(pages),
+        "links": sum(len(page.links) for page in pages),
+        "images": sum(page.images for page in pages),
+        "hidden_characters": sum(len(page.hidden) for page in pages),
+        "attachments": sum(part.disposition == "attachment" for part in structure.parts),
+    }
+    metadata: Group = {
+        "bytes": features.size,
+        "mail_from": envelope.mail_from,
+        "remote_ip": envelope.remote_ip,
+        "helo": envelope.helo,
+        "tls": envelope.tls,
+        "eight_bit": structure.eight_bit,
+        "defects": ", ".join(structure.defects),
+    }
+    return {"headers": headers, "body": body, "metadata": metadata}

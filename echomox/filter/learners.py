@@ -1,0 +1,20 @@
+"""The learned parts of the filter beside the word counts, in the order in which they learn. A new one is a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echomox.filter import combine
+from echomox.filter.learner import Learner
+from echomox.filter.stages import esn, ngrams
+
+LEARNERS: tuple[Learner, ...] = (ngrams.LEARNER, esn.LEARNER, combine.LEARNER)
+
+
+def decode(name: str, version: int, data: bytes) -> Any:
+    """What the learner `name` published, as stages get it; None of another version, or when there is no such
+    learner. Raises ValueError."""
+    for learner in LEARNERS:
+        if learner.name == name:
+            return learner.decode(data) if learner.version == version else None
+    return None

@@ -1,0 +1,221 @@
+"""The n-grams stage: online logistic regression on hashed byte 4-grams and words.
+
+A message is the set of its features: each run of four bytes of the decoded header fields its sender wrote
+(lower-cased, HEAD_BYTES of them) and of its decoded text (BODY_BYTES), and each token the Bayes stage reads, hashed
+to one table of 2 ** BITS weights; header and body have different hashes. With n features, all of size
+x = 1 / sqrt(n) (binary features, the message normalised to length one):
+
+    z = x * sum of the weights of the features
+    P = 1 / (1 + exp(-SHARPEN * z))
+
+Training moves each of its weights by the same step, the gradient of the log-loss with soft labels:
+
+    step = RATE * (t - 1 / (1 + exp(-z))) * x         t = 1 - SOFT for spam, SOFT for ham
+
+Soft labels bound how certain the model wants to be, so that a message it already knows pulls back what earlier
+ones overdid; without them the model is ruled by the few hard messages, and what it learns lasts less: trained on
+the first half of a corpus of 2002 and asked about the second, (1-AUC)% fell from 3.3 to 1.1. SHARPEN gives the
+probability back what the soft labels take.
+
+Weights and steps are integers of 1/SCALE, so that taking a step back restores the bits. A contribution is the
+step and the features, which are numbers in ascending order, as gaps: about 2 KB for a usual message.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from math import exp, sqrt
+from struct import Struct
+from struct import error as StructError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echomox.filter.context import Context, no_opinion
+from echomox.filter.features import Features
+from echomox.ipc.schema import Evidence
+from echomox.message.encoded import decode_words
+
+NAME = "ngrams"
+BITS = 17
+TABLE = 1 << BITS
+HEAD_BYTES = 1500
+FIELD_BYTES = 300
+BODY_BYTES = 2000
+MOST_WORDS = 1500
+RATE = 16.0
+SOFT = 0.03
+SCALE = 256
+SHARPEN = 1.75
+LEAST = 5
+"""Messages before the stage has an opinion."""
+YOUTH = 10.0
+LIMIT = 15.0
+
+Indices = NDArray[np.uint32]
+Weights = NDArray[Any]
+
+_MULTIPLIER = np.uint32(2654435761)  # Knuth's multiplicative hash: 2 ** 32 / golden ratio
+_SHIFT = np.uint32(32 - BITS)
+_HEAD_SALT = np.uint32(0x5BD1E995)
+_STEP = Struct("<i")
+_GAP = 255
+
+
+# -- features ------------------------------------------------------------------
+
+
+def head_bytes(fields: Sequence[tuple[str, bytes]], limit: int = HEAD_BYTES) -> bytes:
+    """The sender's header fields, decoded and lower-cased, one a line."""
+    lines, size = [], 0
+    for name, value in fields:
+        value = value[:FIELD_BYTES]
+        if b"=?" in value:
+            value = decode_words(value).encode("utf-8", "replace")
+        line = name.encode("utf-8", "replace") + b":" + value.lower()
+        lines.append(line)
+        size += len(line) + 1
+        if size >= limit:
+            break
+    return b"\n".join(lines)[:limit]
+
+
+def body_bytes(features: Features, limit: int = BODY_BYTES) -> bytes:
+    """The beginning of the text that is shown, UTF-8."""
+    texts, size = [], 0
+    for part, html in features.parts:
+        text = (html.text if html else part.text)[:limit]
+        texts.append(text)
+        size += len(text) + 1
+        if size >= limit:
+            break
+    return "\n".join(texts).encode("utf-8", "replace")[:limit]
+
+
+def _grams(data: bytes, salt: np.uint32) -> NDArray[np.uint32]:
+    """The hash of each run of four bytes."""
+    if len(data) < 4:
+        return np.zeros(0, np.uint32)
+    out = np.ndarray((len(data) - 3,), "<u4", data, 0, (1,)).astype(np.uint32)  # four bytes at every byte
+    out ^= salt
+    out *= _MULTIPLIER
+    out >>= _SHIFT
+    return out
+
+
+def _words(words: Sequence[str]) -> NDArray[np.uint32]:
+    joined = "\0".join(words[:MOST_WORDS]).encode("utf-8", "replace")
+    hashed = np.array(list(map(zlib.crc32, joined.split(b"\0"))), np.uint32)
+    hashed *= _MULTIPLIER
+    hashed >>= _SHIFT
+    return hashed
+
+
+def indices(features: Features, ngrams: int) -> Indices:
+    """The message's features, ascending, each once; remembered in the message's memo."""
+    key = f"{NAME}{ngrams}"
+    found: Indices | None = features.memo.get(key)
+    if found is None:
+        head = _grams(head_bytes(features.sender), _HEAD_SALT)
+        body = _grams(body_bytes(features), np.uint32(0))
+        every = np.concatenate((head, body, _words(features.words(ngrams))))
+        every.sort()
+        first = np.ones(len(every), np.bool_)
+        np.not_equal(every[1:], every[:-1], out=first[1:])
+        found = features.memo[key] = every[first]
+    return found
+
+
+# -- the stage -----------------------------------------------------------------
+
+
+def score(weights: Weights, found: Indices) -> float:
+    """z of the message; an exact sum of integers, then two roundings."""
+    total = int(weights.take(found).sum(dtype=np.int64))
+    return total / (SCALE * sqrt(max(1, len(found))))
+
+
+def run(features: Features, context: Context) -> Evidence:
+    """weight: how far the amount of training lets it be trusted, below 1."""
+    weights = context.models(NAME)
+    learned = context.ham + context.spam
+    if weights is None or learned < LEAST:
+        return no_opinion(NAME, f"untrained {context.ham}/{context.spam}")
+    found = indices(features, context.ngrams)
+    value = SHARPEN * score(weights, found)
+    probability = 1.0 / (1.0 + exp(-max(-LIMIT, min(LIMIT, value))))
+    return Evidence(NAME, probability, learned / (learned + YOUTH), (f"{len(found)} features",))
+
+
+# -- the learner ---------------------------------------------------------------
+
+
+def pack(step: int, found: Indices) -> bytes:
+    """A gap g from the feature before is g // 255 bytes of 255 and one of g % 255."""
+    gaps = np.diff(found.astype(np.int64), prepend=-1) - 1
+    many, rest = np.divmod(gaps, _GAP)
+    out = np.full(int(many.sum()) + len(found), _GAP, np.uint8)
+    out[np.cumsum(many + 1) - 1] = rest
+    return _STEP.pack(step) + out.tobytes()
+
+
+def unpack(contribution: bytes) -> tuple[int, Indices]:
+    """(step, features). Raises ValueError for what `pack` did not give."""
+    try:
+        (step,) = _STEP.unpack_from(contribution)
+    except StructError:
+        raise ValueError("cut short") from None
+    gaps = np.frombuffer(contribution, np.uint8, offset=_STEP.size)
+    ends = gaps != _GAP
+    found = np.cumsum(gaps + ends, dtype=np.int64)[ends] - 1
+    if len(gaps) and (not ends[-1] or found[-1] >= TABLE):
+        raise ValueError("not features")
+    return step, found.astype(np.uint32)
+
+
+class NgramsLearner:
+    """Weights as int32; what is published is int16, which a weight reaches only after hundreds of steps one way."""
+
+    name = NAME
+    version = 1
+
+    def fresh(self) -> Weights:
+        return np.zeros(TABLE, np.int32)
+
+    def load(self, data: bytes) -> Weights:
+        if len(data) != 4 * TABLE:
+            raise ValueError("not a table of weights")
+        return np.frombuffer(data, "<i4").astype(np.int32)
+
+    def dump(self, state: Weights) -> bytes:
+        return state.astype("<i4").tobytes()
+
+    def contribution(self, state: Weights, features: Features, context: Context, label: str) -> bytes:
+        found = indices(features, context.ngrams)
+        if not len(found):
+            return b""
+        target = 1.0 - SOFT if label == "spam" else SOFT
+        value = max(-LIMIT, min(LIMIT, score(state, found)))
+        error = target - 1.0 / (1.0 + exp(-value))
+        return pack(round(RATE * SCALE * error / sqrt(len(found))), found)
+
+    def add(self, state: Weights, label: str, contribution: bytes) -> None:
+        step, found = unpack(contribution)
+        state[found] += np.int32(step)
+
+    def subtract(self, state: Weights, label: str, contribution: bytes) -> None:
+        step, found = unpack(contribution)
+        state[found] -= np.int32(step)
+
+    def publish(self, state: Weights) -> bytes:
+        return np.clip(state, -32768, 32767).astype("<i2").tobytes()
+
+    def decode(self, data: bytes) -> Weights:
+        if len(data) != 2 * TABLE:
+            raise ValueError("not a table of weights")
+        return np.frombuffer(data, "<i2")
+
+
+LEARNER = NgramsLearner()

@@ -1,0 +1,135 @@
+"""The reputation stage: what the account has said before of the sender, and of those like it (F08, F22, F23).
+
+First the lists the user wrote (`allow`, then `block`, in `junk_filter`): they decide alone. A mail whose DMARC check
+failed is not let in by `allow`: its From is not to be believed.
+
+Then, from the most exact to the widest, what trained messages had: the address in From, its domain, the domain
+above it that belongs to one owner, the address the mail came from, and its net (IPv4 /24, IPv6 /48). The first step
+of which at least LEAST messages are known answers:
+
+    P = (spam + DOUBT / 2) / (ham + spam + DOUBT)        trust = n / (n + YOUTH[step]), n = ham + spam
+
+A sender whose DMARC check passed, known from FRIEND ham or more and no spam, decides alone too: no words of a friend
+make his mail spam.
+
+So a sender known from one ham is a weak sign and one known from twenty a strong one, and a whole net is weaker than
+an address. Reasons name the step that answered.
+
+The domain of one owner is the last two labels, or three where the last two are a suffix under which strangers
+register (a short literal list, until the public suffix list comes). The counts are words of junk.db ("rep:from:
+address"), counted and taken back with the others of a message; the Bayes stage does not read them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from echomox.config.schema import JunkFilter
+from echomox.filter.combine import DECIDES
+from echomox.filter.context import Context, no_opinion
+from echomox.filter.features import Features
+from echomox.ipc.schema import Evidence
+from echomox.message.address import mailboxes, parse_addresses
+from echomox.message.charset import decode_raw
+
+NAME = "reputation"
+STEPS = ("from", "domain", "organisation", "ip", "net")
+YOUTH = {"from": 2.0, "domain": 6.0, "organisation": 10.0, "ip": 8.0, "net": 30.0}
+LEAST = {"from": 1, "domain": 2, "organisation": 3, "ip": 2, "net": 4}
+DOUBT = 1.0
+PREFIX = "rep:"
+FRIEND = 3
+LISTED = 1e-4
+"""P of a sender on a list, or 1 less that."""
+_SHARED = frozenset(
+    ["co", "com", "net", "org", "gov", "edu", "ac", "gob", "gouv", "or", "ne", "go", "mil", "nom", "plc"]
+)
+"""Second labels under which strangers register, with a country after them."""
+
+
+def sender(features: Features) -> str:
+    """The first address of From, lower-case; "" without one."""
+    for name, value in features.sender:
+        if name == "from":
+            for box in mailboxes(parse_addresses(decode_raw(value[:1000]), 5)):
+                if box.domain:
+                    return f"{box.local}@{box.domain}".lower()
+            return ""
+    return ""
+
+
+def organisation(domain: str) -> str:
+    """ "mail.example.co.uk" -> "example.co.uk"."""
+    labels = domain.split(".")
+    wide = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SHARED
+    return ".".join(labels[-3 if wide else -2 :])
+
+
+def net(ip: str) -> str:
+    """The net of an address, "" for none."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ""
+    length = 24 if address.version == 4 else 48
+    return str(ipaddress.ip_network((address, length), strict=False))
+
+
+def identities(features: Features) -> dict[str, str]:
+    """step -> whom it is about, in the order of STEPS; what is not known is left out. Remembered in the memo."""
+    found: dict[str, str] | None = features.memo.get(NAME)
+    if found is None:
+        address = sender(features)
+        domain = address.rpartition("@")[2]
+        ip = features.envelope.remote_ip
+        every = zip(STEPS, (address, domain, organisation(domain), ip, net(ip) if ip else ""))
+        found = features.memo[NAME] = {step: value[:200] for step, value in every if value}
+    return found
+
+
+def words(features: Features) -> tuple[str, ...]:
+    """What training counts of a message beside its tokens."""
+    return tuple([f"{PREFIX}{step}:{value}".replace("\0", "") for step, value in identities(features).items()])
+
+
+def listed(address: str, entries: Sequence[str]) -> bool:
+    """Whether one of "local@domain", "@domain" is about the address; "@example.org" is about its hosts too."""
+    if not address:
+        return False
+    domain = address.rpartition("@")[2]
+    for entry in entries:
+        entry = entry.strip().lower()
+        if entry == address or (entry.startswith("@") and (domain == entry[1:] or domain.endswith("." + entry[1:]))):
+            return True
+    return False
+
+
+def _by_list(address: str, features: Features, settings: JunkFilter) -> Evidence | None:
+    if settings.allow and listed(address, settings.allow):
+        if ("dmarc", "fail") in features.envelope.auth:
+            return None
+        return Evidence(NAME, LISTED, DECIDES, (f"allow list {address}",))
+    if settings.block and listed(address, settings.block):
+        return Evidence(NAME, 1.0 - LISTED, DECIDES, (f"block list {address}",))
+    return None
+
+
+def run(features: Features, context: Context) -> Evidence:
+    """P(spam) by who sent it; reasons: the step that answered and its counts, as "from a@example.org 12/0"."""
+    known = identities(features)
+    decided = _by_list(known.get("from", ""), features, context.settings)
+    if decided:
+        return decided
+    if not context.ham + context.spam:
+        return no_opinion(NAME, "untrained")
+    counts = context.counts(words(features))
+    for step, value in known.items():
+        ham, spam = counts.get(f"{PREFIX}{step}:{value}", (0, 0))
+        seen = ham + spam
+        if seen >= LEAST[step]:
+            if step == "from" and not spam and ham >= FRIEND and ("dmarc", "pass") in features.envelope.auth:
+                return Evidence(NAME, DOUBT / 2 / (seen + DOUBT), DECIDES, (f"friend {value} {ham}/{spam}",))
+            probability = (spam + DOUBT / 2) / (seen + DOUBT)
+            return Evidence(NAME, probability, seen / (seen + YOUTH[step]), (f"{step} {value} {ham}/{spam}",))
+    return no_opinion(NAME, "stranger")

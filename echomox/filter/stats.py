@@ -1,0 +1,68 @@
+"""What an account's filter knows, as dictionaries: `echomox filter stats ACCOUNT` and `echomox filter word
+ACCOUNT WORD`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from echomox.config.schema import JunkFilter
+from echomox.filter import combine
+from echomox.filter.context import DEFAULTS
+from echomox.filter.learners import decode
+from echomox.filter.stages import esn
+from echomox.filter.stages.bayes import LEAST, word_probability
+from echomox.filter.words import FILE, NOTHING, Readers, junk_path
+
+
+def stats(accounts: Path, account: str, settings: JunkFilter = DEFAULTS) -> dict[str, Any]:
+    """The row of JUNKFILTER, the size of WORD, the row of RESERVOIR, what the parts weigh in the combination, and
+    bytes by part: on disk, and what a classifier keeps in memory for the account ("<part>.read").
+
+    accounts: the directory of all accounts. All 0 for an account that was never trained. Raises StoreError for a
+    bad name, sqlite3.Error for a file that is broken.
+    """
+    readers = Readers(accounts, decode)
+    reader = readers.get(account)
+    totals = reader.totals() if reader else NOTHING
+    words, outbox = reader.size() if reader else (0, 0)
+    sizes = reader.sizes() if reader else {}
+    combination = (reader.model(combine.NAME) if reader else None) or combine.DEFAULT
+    reservoir = esn.describe(reader.model(esn.NAME) if reader else None, settings, esn.NETWORK.weights())
+    readers.close()
+    path = junk_path(accounts, account)
+    return {
+        "account": account,
+        "MessageTotal": totals.total,
+        "MessageHam": totals.ham,
+        "MessageSpam": totals.spam,
+        "Threshold": totals.threshold,
+        "words": words,
+        "outbox": outbox,
+        "ready": totals.ham >= LEAST and totals.spam >= LEAST,
+        "file": FILE,
+        "bytes": path.stat().st_size if reader else 0,
+        "reservoir": reservoir,
+        "combination": {
+            "weights": {name: round(weight, 4) for name, weight in combination.weights.items()},
+            "bias": round(combination.bias, 4),
+            "junk_from": round(combination.low, 2),
+            "refused_from": round(combination.high, 2),
+        },
+        "part_bytes": sizes,
+    }
+
+
+def word(accounts: Path, account: str, token: str) -> dict[str, Any]:
+    """The row of WORD for a token, as `explain` shows it; probability: of spam, 0.5 for one that is not
+    known.
+    """
+    readers = Readers(accounts)
+    reader = readers.get(account)
+    totals = reader.totals() if reader else NOTHING
+    ham, spam = reader.word(token) if reader else (0, 0)
+    readers.close()
+    known = ham + spam > 0
+    probability = word_probability(ham, spam, max(1, totals.ham), max(1, totals.spam)) if known else 0.5
+    return {"account": account, "Word": token, "Ham": ham, "Spam": spam, "probability": probability}

@@ -1,0 +1,83 @@
+"""The report of `evaluate` as text for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HEAD = (
+    "", "1-AUC%", "2nd half", "ham wrong%", "spam wrong%", "logloss", "missed@0.1%", "ham in/junk/rej %",
+    "spam in/junk/rej %",
+)  # fmt: skip
+
+
+def lines(report: Mapping[str, Any]) -> list[str]:
+    """Everything, protocol by protocol."""
+    out = [f"{report['messages']} messages, {report['spam']} of them spam"]
+    for protocol in ("online", "delayed", "drift"):
+        if protocol in report:
+            out += ["", *_protocol(protocol, report[protocol])]
+    if "cold" in report:
+        out += ["", *_cold(report["cold"])]
+    if "attack" in report:
+        out += ["", *_attack(report["attack"])]
+    return out
+
+
+def _protocol(name: str, found: Mapping[str, Any]) -> list[str]:
+    rows = [("all", found["all"])]
+    rows += [(f"{part} alone", figures) for part, figures in found.get("alone", {}).items()]
+    rows += [(f"without {part}", figures) for part, figures in found.get("without", {}).items()]
+    speed = found["speed"]
+    later = found["all"]["after"]
+    wide = [[title, *_figures(figures)] for title, figures in rows]
+    return [
+        f"{name}: {found['all']['messages']} messages",
+        *_columns([list(HEAD), *wide]),
+        f"after the first {found['all']['messages'] - later['messages']}: ham {_bands(later['ham_bands'])}, "
+        f"spam {_bands(later['spam_bands'])}, log-loss {later['log_loss']:.4f}",
+        f"CPU a message: classify {speed['classify_us']:.0f} us, train {speed['train_us']:.0f} us",
+        "said/true: "
+        + "  ".join(f"{row['said']:.3f}/{row['true']:.3f} ({row['messages']})" for row in found["calibration"]),
+    ]
+
+
+def _figures(found: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{found['auc_error']:.3f}",
+        f"{found['auc_error_second_half']:.3f}",
+        f"{found['ham_misclassified']:.2f}",
+        f"{found['spam_misclassified']:.2f}",
+        f"{found['log_loss']:.4f}",
+        f"{found['spam_missed_at_0.1_ham']:.1f}",
+        _bands(found["ham_bands"]),
+        _bands(found["spam_bands"]),
+    ]
+
+
+def _bands(values: Sequence[float]) -> str:
+    return "/".join(f"{value:.2f}" for value in values)
+
+
+def _cold(found: Mapping[str, Any]) -> list[str]:
+    totals, untrained = found["totals"], found["untrained"]
+    return [
+        f"cold: the first messages of {found['starts']} fresh accounts: {totals['ham']} ham, of them "
+        f"{totals['ham_junk']} in Junk and {totals['ham_rejected']} refused; {totals['spam']} spam, "
+        f"{totals['caught']} caught; 1-AUC {found['figures']['auc_error']:.2f} %",
+        f"untrained: 1-AUC {untrained['auc_error']:.2f} %, ham {_bands(untrained['ham_bands'])}, "
+        f"spam {_bands(untrained['spam_bands'])}",
+    ]
+
+
+def _attack(found: Mapping[str, Any]) -> list[str]:
+    amounts = found["amounts"]
+    names = list(next(iter(amounts.values()), {}))
+    body = [[name, *(f"{row[name][0]:.1f}" for row in amounts.values())] for name in names]
+    head = ["% of the body appended", *amounts]
+    return [f"attack: {found['spam']} spam; % not in the Inbox", *_columns([head, *body])]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

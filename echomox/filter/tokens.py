@@ -1,0 +1,270 @@
+"""A message as tokens: what the word counts of an account are about (F01, F03).
+
+Only what the sender wrote is read: fields that receivers add (`Received`, `Delivered-To`, verdicts of other
+filters, our own trace prefix) are left out, because what they teach holds on one host only. A token is one
+of
+
+    word            a lower-cased word of the body, Chinese, Japanese and Thai text as pairs of characters
+    word word       a run of up to `ngrams` words of the body or the subject
+    from:word       a word, address or host of a header field, tagged with the field's name
+    url:host        a link's host, and the domain above it
+    part:text/html  facts of structure: content types, charsets, tags and attributes of HTML, shapes
+
+Reading stops after `BODY_CHARS` characters of text and `MOST_TOKENS` tokens: the beginning of a message
+carries most, and what follows is where good words are appended. Pure; the same bytes give the same tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from echomox.message.charset import decode_raw
+from echomox.message.encoded import decode_words
+from echomox.message.header import Field, unfold
+from echomox.message.structure import Structure
+from echomox.message.text import HtmlText, TextPart
+
+BODY_CHARS = 5000
+MOST_TOKENS = 1500
+MOST_LINKS = 60
+MOST_FIELDS = 60
+FIELD_CHARS = 600
+LONGEST_WORD = 40
+
+_RECEIVED_FIELDS = (
+    "received return-path delivered-to x-original-to envelope-to x-envelope-to x-envelope-from "
+    "x-delivered-to received-spf authentication-results arc-seal arc-message-signature arc- "
+    "authentication-results x-received dkim-signature domainkey-signature status x-status x-uid x-uidl "
+    "x-keywords x-loop x-virus-scanned x-bogosity x-mozilla-status x-mozilla-status2 x-mozilla-keys "
+    "x-evolution x-gmail-labels x-gm-thrid lines xref bytes x-mail-from x-rcpt-to x-apparently-to "
+    "x-resolved-to x-sieve x-filtered-by x-scanned-by x-imap"
+)
+RECEIVED_FIELDS = frozenset(_RECEIVED_FIELDS.split())
+RECEIVED_PREFIXES = (
+    "x-spam", "x-echomox", "x-ms-exchange", "x-rspamd", "x-crm114", "x-dspam", "x-mdaemon", "x-barracuda",
+    "x-ironport", "x-proofpoint", "x-forefront", "x-google-", "x-amavis", "x-hmailserver", "x-annotation",
+    "x-pyzor", "x-razor", "x-antivirus", "x-mimedefang", "x-assp", "x-popfile", "x-habeas",
+)  # fmt: skip
+_ADDRESS_FIELDS = "from to cc sender reply-to errors-to resent-from resent-to resent-sender disposition-notification-to"
+ADDRESS_FIELDS = frozenset(_ADDRESS_FIELDS.split())
+_SHAPED_FIELDS = "message-id in-reply-to references content-id resent-message-id thread-index"
+SHAPED_FIELDS = frozenset(_SHAPED_FIELDS.split())
+
+_WORD = re.compile(r"\$?\w+(?:['’.-]\w+)*[!%]*")
+_ADDRESS = re.compile(r"([^\s<>\"'(),:;]{1,64})@([a-z0-9.-]{1,253})")
+_HOST = re.compile(r"[a-z][a-z0-9+.-]{1,10}://(?:[^\s/@\"'<>]{0,60}@)?([^\s/\"'<>:?#)\]]{1,253})(:\d+)?", re.I)
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
+_TAG = re.compile(r"<(!--|[a-z][a-z0-9]{0,11})")
+_ATTRIBUTE = re.compile(
+    r"\b(?:bg)?color\s*=\s*[\"']?#?\w{1,12}|\b(?:size|width|height|border|align|face|target)\s*=\s*[\"']?[+-]?[\w%]{1,12}"
+)
+_ZONE = re.compile(r"[+-]\d{4}\b|\b[A-Z]{2,4}\)?\s*$")
+_SHAPE = re.compile(r"([0-9]+)|([A-F0-9]{4,}|[a-f0-9]{4,})|([a-zA-Z]+)")
+
+
+class Text(NamedTuple):
+    """singles: tokens that stand alone. runs: (tag, words in order), of which n-grams are made."""
+
+    singles: list[str]
+    runs: list[tuple[str, list[str]]]
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-cased words in order; scripts without spaces as overlapping pairs of characters."""
+    found = _WORD.findall(text.lower())
+    if text.isascii():
+        return [word for word in found if len(word) <= LONGEST_WORD]
+    out: list[str] = []
+    for word in found:
+        if not word.isascii() and _UNSPACED.search(word):
+            for run in _UNSPACED.findall(word):
+                out += [run[at : at + 2] for at in range(max(1, len(run) - 1))]
+        elif len(word) <= LONGEST_WORD:
+            out.append(word)
+    return out
+
+
+def tokens(text: Text, ngrams: int, limit: int = MOST_TOKENS) -> tuple[str, ...]:
+    """Each token once, in reading order, headers first; at most `limit`. ngrams: 1 to 3."""
+    seen = dict.fromkeys(text.singles)
+    for tag, words in text.runs:
+        tagged = [tag + word for word in words] if tag else words
+        seen.update(dict.fromkeys(tagged))
+        if ngrams > 1:
+            seen.update(dict.fromkeys([f"{tag}{a} {b}" for a, b in pairwise(words)]))
+        if ngrams > 2:
+            seen.update(dict.fromkeys([f"{tag}{a} {b} {c}" for a, b, c in zip(words, words[1:], words[2:])]))
+        if len(seen) > limit:
+            break
+    return _storable(tuple(seen)[:limit])
+
+
+def _storable(found: tuple[str, ...]) -> tuple[str, ...]:
+    """Without NUL, and without halves of surrogate pairs, which come from charsets that are not what they
+    say.
+    """
+    joined = "".join(found)
+    if joined.isascii() and "\0" not in joined:
+        return found
+    whole = [token.replace("\0", "").encode("utf-8", "replace").decode() for token in found]
+    return tuple(dict.fromkeys(filter(None, whole)))
+
+
+# -- headers -------------------------------------------------------------------
+
+
+def is_sender_field(name: str) -> bool:
+    """Whether a field (lower-case name) is the sender's own writing."""
+    return name not in RECEIVED_FIELDS and not name.startswith(RECEIVED_PREFIXES)
+
+
+def header_text(fields: Sequence[Field]) -> Text:
+    """The tokens of the sender's header fields."""
+    singles: list[str] = []
+    runs: list[tuple[str, list[str]]] = []
+    order = ""
+    for field in [field for field in fields if is_sender_field(field.name.lower())][:MOST_FIELDS]:
+        name = field.name.lower()[:40]
+        singles.append(f"h:{field.name[:40]}")
+        order += name[0]
+        value = unfold(field.value[:FIELD_CHARS])
+        if name == "subject":
+            runs.append(("subject:", words_of(decode_words(value))))
+            singles += _manner(decode_words(value))
+        else:
+            singles += _field_tokens(name, value)
+    return Text(singles, runs)
+
+
+def _field_tokens(name: str, value: bytes) -> list[str]:
+    if name in ADDRESS_FIELDS:
+        return _address_tokens(name, decode_words(value))
+    text = decode_raw(value)
+    if name in SHAPED_FIELDS:
+        return _id_tokens(name, text)
+    if name == "date":
+        zone = _ZONE.search(text)
+        return [f"date:{zone[0].strip()}" if zone else "date:none", f"date:{shape(text)}"]
+    if name == "content-type":
+        kind, _, rest = text.partition(";")
+        return [f"ct:{kind.strip().lower()}", f"ct:{shape(rest)[:80]}"]
+    return [f"{name}:{word}" for word in words_of(text)[:20]]
+
+
+def _manner(subject: str) -> list[str]:
+    """How a subject is written, not what."""
+    out = []
+    letters = [c for c in subject if c.isalpha()]
+    if len(letters) > 5 and sum(c.isupper() for c in letters) > 0.7 * len(letters):
+        out.append("subject:#capitals")
+    if "   " in subject:
+        out.append("subject:#gap")
+    out += [f"subject:#{mark}" for mark in "!?$" if mark in subject]
+    if not subject.isascii():
+        out.append("subject:#8bit")
+    return out
+
+
+def _address_tokens(name: str, text: str) -> list[str]:
+    lowered = text.lower()
+    out = []
+    for local, domain in _ADDRESS.findall(lowered)[:10]:
+        out += [f"{name}:{local}@{domain}", f"{name}:{domain}"]
+        above = domain.partition(".")[2]
+        if "." in above:
+            out.append(f"{name}:{above}")
+        out.append(f"{name}:{shape(local)}@")
+    out += [f"{name}:{word}" for word in words_of(_ADDRESS.sub(" ", lowered))[:16]]
+    out.append(f"{name}:#{min(len(_ADDRESS.findall(lowered)), 9)}")
+    return out
+
+
+def _id_tokens(name: str, text: str) -> list[str]:
+    local, _, domain = text.strip(" <>").rpartition("@")
+    return [f"{name}:{domain.lower()[:60]}", f"{name}:{shape(local)[:60]}"]
+
+
+def shape(text: str) -> str:
+    """What a text looks like: digits as 0, hexadecimal as f, letters as a, each run once; the rest as it
+    stands.
+    """
+    return _SHAPE.sub(lambda m: "0" if m[1] else "f" if m[2] and any(c.isdigit() for c in m[2]) else "a", text[:120])
+
+
+# -- body ----------------------------------------------------------------------
+
+
+def part_tokens(structure: Structure) -> list[str]:
+    """Facts of the MIME parts."""
+    out = []
+    for part in structure.parts[:20]:
+        out.append(f"part:{part.content_type}")
+        if part.charset:
+            out.append(f"charset:{part.charset.lower()}")
+        if part.encoding:
+            out.append(f"encoding:{part.encoding}")
+        if part.filename:
+            out += [f"ext:{part.filename.lower().rpartition('.')[2][:10]}", f"disposition:{part.disposition}"]
+    out += [f"defect:{defect}" for defect in structure.defects]
+    return out
+
+
+def body_text(parts: Iterable[tuple[TextPart, HtmlText | None]], limit: int = BODY_CHARS) -> Text:
+    """The tokens of the text parts, `limit` characters together at most; an HTML part with what
+    html_to_text made.
+    """
+    singles: list[str] = []
+    runs: list[tuple[str, list[str]]] = []
+    for part, html in parts:
+        if limit <= 0:
+            break
+        visible = (html.text if html else part.text)[:limit]
+        limit -= len(visible)
+        if html:
+            singles += html_tokens(part.text, html)
+        singles += host_tokens(_HOST.findall(visible))
+        runs.append(("", words_of(visible)))
+        if html and html.hidden:
+            runs.append(("hidden:", words_of(html.hidden[:500])))
+    return Text(singles, runs)
+
+
+def html_tokens(source: str, html: HtmlText) -> list[str]:
+    """Facts of an HTML part: hosts of links and images, tags, attributes, what is hidden."""
+    head = source[:8000].lower()
+    out = [f"tag:{tag}" for tag in dict.fromkeys(_TAG.findall(head))]
+    out += [re.sub(r"[\s\"'#]", "", found) for found in dict.fromkeys(_ATTRIBUTE.findall(head)[:200])]
+    targets = " ".join([*[link.href for link in html.links[:MOST_LINKS]], *html.remote[:MOST_LINKS]])
+    out += host_tokens(_HOST.findall(targets))
+    out += ["html:mailto"] if "mailto:" in targets else []
+    for name, number in (
+        ("images", html.images),
+        ("tiny", html.tiny),
+        ("forms", html.forms),
+        ("links", len(html.links)),
+    ):
+        if number:
+            out.append(f"html:{name}{min(number, 1 << number.bit_length() - 1)}")
+    if html.hidden:
+        out.append("html:hidden")
+    return out
+
+
+def host_tokens(found: Iterable[tuple[str, str]]) -> list[str]:
+    """Link hosts, each with the domain above it; numbers and ports are facts of their own."""
+    out = []
+    for raw, port in list(dict.fromkeys(found))[:MOST_LINKS]:
+        host = unquote(raw).lower().rstrip(".")[:100]
+        out.append(f"url:{host}")
+        if host.replace(".", "").isdigit():
+            out.append("url:#address")
+            continue
+        labels = host.split(".")
+        out += [f"url:{'.'.join(labels[at:])}" for at in range(1, len(labels) - 1)][:3]
+        if port and port not in (":80", ":443"):
+            out.append("url:#port")
+    return out

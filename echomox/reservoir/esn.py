@@ -1,0 +1,294 @@
+"""The echo state network: a sequence of inputs becomes the states of leaky tanh neurons, pooled over time (R01-R07).
+
+    dx/dt = leak (-x + tanh(W_in u + W x))           the leaky integrator in continuous time
+
+u is held for one unit of time, the state is zero at the start of each sequence, and one unit is `steps` steps, usually
+one, of the classical Runge-Kutta method of order 4 ("rk4") or of Euler's ("euler"), which is the usual discrete form
+
+    x' = (1 - leak) x + leak tanh(W_in u + W x)      Lukosevicius 2012, eqs. 2 and 3
+
+What a sequence leaves behind is, for each neuron, the mean over its steps, the last state, and the spread
+(standard deviation) over its steps.
+
+Weights come from one seed, through SHAKE-256, so that they do not depend on a library's random generator.
+Neurons stand in blocks of BLOCK. W is block lower triangular:
+
+    W = [A 0]       A, B: (BLOCK, BLOCK), DENSITY of the entries not zero, scaled to spectral radius 1
+        [C B]       C: what the first block tells the second
+
+so a block is driven by itself and by those before it: the first BLOCK neurons alone are a reservoir, whose states
+are those of the large one to the last place that arithmetic gives. That is how an account can change its reservoir's
+size without learning anew. The eigenvalues of W are those of A and of B; W is multiplied by the spectral radius that
+is asked for when a Reservoir is made of it.
+
+Sequences advance together in groups of GROUP rows. Every matrix product has the same shape, whatever the number of
+sequences, and no row looks at another, so a sequence has the same bits in any batch. Pure.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import shake_256
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+BLOCK = 50
+SIZE = 100
+DENSITY = 0.2
+COUPLING = 0.1
+COUPLING_SCALE = 0.25
+"""C: share of its entries that are not zero, and their standard deviation."""
+INPUT_SCALE = 0.6
+SEED = 20240101
+INTEGRATORS = ("rk4", "euler")
+POOLS = 3
+"""mean, last, spread."""
+GROUP = 8
+LONGEST = 32
+"""Steps; what is longer is cut."""
+
+_MAGIC = b"EchoESN1"
+_HEAD = struct.Struct("<8sQHH")
+
+
+class BadWeights(ValueError):
+    """Bytes that `pack` did not give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """w: (size, size) of spectral radius 1, w_in: (size, inputs); read-only float32. Compared by identity."""
+
+    seed: int
+    w: Floats
+    w_in: Floats
+
+    @property
+    def size(self) -> int:
+        return len(self.w)
+
+    @property
+    def inputs(self) -> int:
+        return self.w_in.size // len(self.w_in)
+
+    @property
+    def density(self) -> float:
+        """Share of W that is not zero."""
+        return float(np.count_nonzero(self.w) / self.w.size)
+
+    @cached_property
+    def checksum(self) -> int:
+        """CRC-32 of the two matrices."""
+        return zlib.crc32(self.w_in.tobytes(), zlib.crc32(self.w.tobytes()))
+
+    def first(self, size: int) -> Weights:
+        """The reservoir of the first `size` neurons, a multiple of BLOCK."""
+        if size == self.size:
+            return self
+        if size % BLOCK or not 0 < size < self.size:
+            raise ValueError(f"no reservoir of {size} neurons in one of {self.size}")
+        return Weights(self.seed, _frozen(self.w[:size, :size]), _frozen(self.w_in[:size]))
+
+
+def _frozen(matrix: NDArray[np.floating]) -> Floats:
+    made = np.ascontiguousarray(matrix, dtype=np.float32)
+    made.flags.writeable = False
+    return made
+
+
+def _uniform(seed: int, name: str, count: int) -> Doubles:
+    """`count` numbers in [0, 1), the same on every machine."""
+    stream = shake_256(f"{seed} {name}".encode()).digest(4 * count)
+    return np.frombuffer(stream, "<u4") / 2.0**32
+
+
+def _normal(seed: int, name: str, count: int) -> Doubles:
+    """As good as normal, mean 0, variance 1: sums of twelve uniform numbers, which need no rounded function."""
+    sums: Doubles = _uniform(seed, name, 12 * count).reshape(count, 12).sum(axis=1)
+    return sums - 6.0
+
+
+def _sparse(seed: int, name: str, rows: int, columns: int, density: float) -> Doubles:
+    kept = _uniform(seed, name + " kept", rows * columns) < density
+    return np.where(kept, _normal(seed, name, rows * columns), 0.0).reshape(rows, columns)
+
+
+def spectral_radius(matrix: NDArray[np.floating]) -> float:
+    """The largest absolute eigenvalue, by LAPACK's QR algorithm for general matrices: complex pairs are no trouble."""
+    return float(np.max(np.abs(np.linalg.eigvals(matrix.astype(np.float64)))))
+
+
+def make(inputs: int, size: int = SIZE, seed: int = SEED) -> Weights:
+    """The weights of a seed. size: a multiple of BLOCK."""
+    if size < BLOCK or size % BLOCK:
+        raise ValueError(f"reservoir of {size} neurons; only multiples of {BLOCK}")
+    w = np.zeros((size, size))
+    for start in range(0, size, BLOCK):
+        rows = slice(start, start + BLOCK)
+        own = _sparse(seed, f"W {start}", BLOCK, BLOCK, DENSITY)
+        # Rounded, so that the last places of an eigenvalue routine do not make two machines differ.
+        w[rows, rows] = own * round(1.0 / spectral_radius(own), 9)
+        if start:
+            w[rows, :start] = COUPLING_SCALE * _sparse(seed, f"C {start}", BLOCK, start, COUPLING)
+    w_in = (2.0 * _uniform(seed, "W_in", size * inputs) - 1.0).reshape(size, inputs) * INPUT_SCALE
+    return Weights(seed, _frozen(w), _frozen(w_in))
+
+
+def pack(weights: Weights) -> bytes:
+    """magic, seed, size, inputs, W, W_in (row by row, little-endian float32), CRC-32 of all that."""
+    head = _HEAD.pack(_MAGIC, weights.seed, weights.size, weights.inputs)
+    body = head + weights.w.astype("<f4").tobytes() + weights.w_in.astype("<f4").tobytes()
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def packed_size(size: int, inputs: int) -> int:
+    """Bytes of `pack`."""
+    return _HEAD.size + 4 * size * (size + inputs) + 4
+
+
+def unpack(data: bytes | memoryview) -> Weights:
+    """What was packed; the matrices are views of `data`. Raises BadWeights."""
+    if len(data) < _HEAD.size:
+        raise BadWeights("cut short")
+    magic, seed, size, inputs = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        raise BadWeights("not the weights of a reservoir, or of another version")
+    if len(data) != packed_size(size, inputs):
+        raise BadWeights(f"{len(data)} bytes for {size} neurons and {inputs} inputs")
+    if zlib.crc32(data[:-4]) != struct.unpack_from("<I", data, len(data) - 4)[0]:
+        raise BadWeights("wrong checksum")
+    w = np.frombuffer(data, "<f4", size * size, _HEAD.size).reshape(size, size)
+    w_in = np.frombuffer(data, "<f4", size * inputs, _HEAD.size + 4 * size * size).reshape(size, inputs)
+    w.flags.writeable = w_in.flags.writeable = False
+    return Weights(seed, w, w_in)
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamics:
+    """How a reservoir moves. leak in (0, 1]; radius: of W, below 1 for the echo-state property; steps: of the
+    integrator for each input. One of "rk4" is off the equation's solution by some 3e-4 at leak 0.3, by 1e-6 at 0.05.
+    """
+
+    leak: float = 0.3
+    radius: float = 0.95
+    integrator: str = "rk4"
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        right = 0.0 < self.leak <= 1.0 and 0.0 <= self.radius <= 2.0 and 1 <= self.steps <= 1000
+        if not right or self.integrator not in INTEGRATORS:
+            raise ValueError(f"no such dynamics: {self}")
+
+
+class Reservoir:
+    """Weights that move: `run` takes sequences to pooled states."""
+
+    def __init__(self, weights: Weights, dynamics: Dynamics = Dynamics()) -> None:
+        self.weights = weights
+        self.dynamics = dynamics
+        self.size = weights.size
+        self._leak = dynamics.leak / dynamics.steps  # a step of length h with leak a is one of length 1 with leak h a
+        self._wt = np.ascontiguousarray(weights.w.T) * np.float32(dynamics.radius)
+        self._wt_in = np.ascontiguousarray(weights.w_in.T)
+
+    def run(self, sequences: Sequence[Floats]) -> Floats:
+        """(sequences, POOLS * size): mean, last and spread of each; all 0 for one without steps.
+
+        sequences: each (steps, inputs) float32; steps past LONGEST are left out.
+        """
+        pooled = np.zeros((len(sequences), POOLS * self.size), np.float32)
+        lengths = [min(len(sequence), LONGEST) for sequence in sequences]
+        order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
+        if order:
+            states = self._advance([sequences[i] for i in order], [lengths[i] for i in order])
+            pooled[order] = _pool(states, np.array([lengths[i] for i in order]))
+        return pooled
+
+    def states(self, sequence: Floats, start: Floats | None = None) -> Floats:
+        """(steps, size): the state after each step of one sequence. start: (size,), zero if none."""
+        steps = min(len(sequence), LONGEST)
+        if not steps:
+            return np.zeros((0, self.size), np.float32)
+        made: Floats = self._advance([sequence], [steps], start)[:, 0]
+        return made
+
+    def _advance(self, sequences: Sequence[Floats], lengths: Sequence[int], start: Floats | None = None) -> Floats:
+        """(steps, rows, size); rows filled up to full groups. lengths: falling, none 0."""
+        groups, steps = -(-len(sequences) // GROUP), lengths[0]
+        u = np.zeros((steps, groups * GROUP, self.weights.inputs), np.float32)
+        for row, (sequence, length) in enumerate(zip(sequences, lengths)):
+            u[:length, row] = sequence[:length]
+        drive = np.matmul(u.reshape(steps, groups, GROUP, -1), self._wt_in)
+        states = np.zeros((steps + 1, groups, GROUP, self.size), np.float32)
+        if start is not None:
+            states[0, 0, 0] = start
+        longest = lengths[::GROUP]  # of each group
+        step = self._rk4 if self.dynamics.integrator == "rk4" else self._euler
+        work = np.empty((3, groups, GROUP, self.size), np.float32)
+        active = groups
+        for t in range(steps):
+            while longest[active - 1] <= t:
+                active -= 1
+            x, after = states[t, :active], states[t + 1, :active]
+            for _ in range(self.dynamics.steps):
+                step(x, drive[t, :active], after, work[:, :active])
+                x = after
+        return states[1:].reshape(steps, groups * GROUP, self.size)
+
+    def _slope(self, x: Floats, drive: Floats, out: Floats) -> None:
+        """out = -x + tanh(drive + W x)."""
+        np.matmul(x, self._wt, out=out)
+        np.add(out, drive, out=out)
+        np.tanh(out, out=out)
+        np.subtract(out, x, out=out)
+
+    def _euler(self, x: Floats, drive: Floats, out: Floats, work: Floats) -> None:
+        k = work[0]
+        self._slope(x, drive, k)
+        np.multiply(k, np.float32(self._leak), out=k)
+        np.add(x, k, out=out)
+
+    def _rk4(self, x: Floats, drive: Floats, out: Floats, work: Floats) -> None:
+        """out = x + (k1 + 2 k2 + 2 k3 + k4) / 6, where total gathers k1 + 2 k2 + 2 k3 without the leak."""
+        leak = self._leak
+        half, whole, sixth = np.float32(leak / 2.0), np.float32(leak), np.float32(leak / 6.0)
+        total, k, y = work
+        self._slope(x, drive, total)
+        np.multiply(total, half, out=y)
+        for factor in (half, whole):
+            np.add(y, x, out=y)
+            self._slope(y, drive, k)
+            np.add(total, k, out=total)
+            np.add(total, k, out=total)
+            np.multiply(k, factor, out=y)
+        np.add(y, x, out=y)
+        self._slope(y, drive, k)
+        np.add(total, k, out=total)
+        np.multiply(total, sixth, out=total)
+        np.add(x, total, out=out)
+
+
+def _pool(states: Floats, lengths: NDArray[np.int64]) -> Floats:
+    """(sequences, POOLS * size) of states (steps, rows, size), of whose rows the first are sequences."""
+    number = len(lengths)
+    size = states.shape[2]
+    ended = np.arange(len(states))[:, None] >= lengths
+    live = states[:, :number]
+    live[ended] = 0.0
+    count = lengths.astype(np.float32)[:, None]
+    pooled = np.empty((number, POOLS * size), np.float32)
+    mean = np.add.reduce(live, axis=0) / count
+    pooled[:, :size] = mean
+    pooled[:, size : 2 * size] = states[lengths - 1, np.arange(number)]
+    np.multiply(live, live, out=live)
+    square = np.add.reduce(live, axis=0) / count
+    pooled[:, 2 * size :] = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    return pooled

@@ -1,0 +1,201 @@
+"""Corpora, figures, protocols, plots, the JSON service and replay, on a small made-up corpus."""
+
+import io
+import json
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from echomox.config.schema import JunkFilter
+from echomox.filter import evaluate, figures, plots, servejson, table
+from echomox.filter.corpus import CorpusError, halves, load
+from echomox.filter.evaluate import Evaluation, Plan
+from echomox.filter.features import read
+from echomox.filter.padding import padded, plain_text
+from echomox.filter.replay import replay
+from echomox.filter.training import learn
+from echomox.filter.trial import silent
+from tests.unit.filter.test_learning import Account
+from tests.unit.filter.test_parts import mail
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("corpus")
+    lines = []
+    for n in range(80):
+        spam = n % 2 == 1
+        (directory / f"{n}.eml").write_bytes(mail(n, spam).replace(b"\r\n", b"\n"))
+        lines.append(f"{'spam' if spam else 'ham'}\t{n}.eml\t2024-01-{1 + n // 4:02}T00:00:00Z")
+    (directory / "index.tsv").write_text("\n".join(lines) + "\n")
+    return directory
+
+
+# -- corpora -------------------------------------------------------------------
+
+
+def test_an_indexed_corpus_has_crlf_and_its_times(corpus):
+    mails = load(corpus)
+    assert len(mails) == 80 and sum(one.spam for one in mails) == 40
+    assert mails[3].read() == mail(3, True)
+    assert mails[79].time - mails[0].time == 19 * 86400
+
+
+def test_directories_and_mboxes_are_mixed_by_date(tmp_path):
+    (tmp_path / "SPAM").mkdir()
+    for day in (2, 4):
+        (tmp_path / "SPAM" / str(day)).write_bytes(b"Date: %d Jan 2024 10:00:00 +0000\n\nx\n" % day)
+    ham = b"".join(
+        b"From a Mon Jan\nDate: %d Jan 2024 10:00:00 +0000\n\n>From here\nFrom x\n\n" % day for day in (1, 3)
+    )
+    (tmp_path / "ham.mbox").write_bytes(ham)
+    mails = load(tmp_path)
+    assert [one.spam for one in mails] == [False, True, False, True]
+    assert mails[0].read().endswith(b"\r\n\r\nFrom here\r\nFrom x\r\n\r\n")
+
+
+@pytest.mark.parametrize("index", ["spam\tx", "odd\tx\t2024-01-01", "ham\tx\tyesterday", "ham\tx\t2024-01-01"])
+def test_a_corpus_that_cannot_be_used_says_why(tmp_path, index):
+    (tmp_path / "index.tsv").write_text(index + "\n")
+    with pytest.raises(CorpusError, match=r"index.tsv:1|no spam"):
+        load(tmp_path)
+
+
+def test_halves_are_of_each_kind(corpus):
+    first, second = halves(load(corpus))
+    assert first == list(range(40)) and second == list(range(40, 80))
+
+
+# -- figures -------------------------------------------------------------------
+
+
+def test_figures_against_plain_counting():
+    random = np.random.default_rng(3)
+    p, y = random.integers(0, 20, 300) / 20, random.random(300) < 0.4
+    found = figures.sample(p, y)
+    pairs = [(a > b) + 0.5 * (a == b) for a in p[y] for b in p[~y]]
+    assert figures.auc_error(found) == pytest.approx(100 * (1 - np.mean(pairs)))
+    assert figures.bands(found.spam_p) == pytest.approx(
+        [100 * np.mean(p[y] < 0.3), 100 * np.mean((p[y] >= 0.3) & (p[y] <= 0.8)), 100 * np.mean(p[y] > 0.8)]
+    )
+    best = min(np.mean(p[y] <= t) for t in [-1, *p] if np.mean(p[~y] > t) <= 0.05)
+    assert figures.missed_at(found, 5.0) == pytest.approx(100 * best)
+    best = min(np.mean(p[~y] >= t) for t in p if np.mean(p[y] >= t) >= 0.9)
+    assert figures.lost_at(found, 90.0) == pytest.approx(100 * best)
+    roc = figures.roc(found)
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(roc))
+    assert 100 * (1 - area) == pytest.approx(figures.auc_error(found))
+
+
+def test_figures_of_perfect_and_useless_filters():
+    y = [True, False] * 50
+    perfect, useless = figures.sample([float(x) for x in y], y), figures.sample([0.5] * 100, y)
+    assert figures.auc_error(perfect) == 0 and figures.auc_error(useless) == 50
+    assert figures.log_loss(useless) == pytest.approx(np.log(2))
+    assert figures.missed_at(perfect, 0.1) == 0 and figures.missed_at(useless, 0.1) == 100
+    assert figures.lam(useless) == pytest.approx(100 * 0.5, abs=1e-6) or figures.lam(useless) > 1
+    assert np.isnan(figures.auc_error(figures.sample([0.5], [True])))
+
+
+# -- protocols -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def report(corpus):
+    patch = pytest.MonkeyPatch()
+    for name, value in (("COLD", 20), ("STARTS", 2), ("ATTACKED", 6), ("AMOUNTS", (0, 100))):
+        patch.setattr(evaluate, name, value)
+    found = Evaluation(load(corpus), Plan(delay=10)).run()
+    patch.undo()
+    return found
+
+
+def test_every_protocol_is_told_with_its_ablation(report):
+    assert set(evaluate.PROTOCOLS) < set(report)
+    for protocol in ("online", "delayed", "drift"):
+        found = report[protocol]
+        assert set(found["alone"]) | {"nothing"} == set(found["without"]) >= {"bayes", "ngrams", "membranes"}
+        assert found["all"]["auc_error"] < 25
+        assert sum(sum(places.values()) for places in found["places"].values()) == found["all"]["messages"]
+    assert report["drift"]["all"]["messages"] == 40
+    assert report["cold"]["totals"]["ham_rejected"] == 0
+    assert set(report["attack"]["amounts"]) == {"0", "100"}
+
+
+def test_a_report_is_json_and_a_table(report):
+    text = "\n".join(table.lines(json.loads(json.dumps(report))))
+    for word in ("online: 80 messages", "bayes alone", "without ngrams", "cold:", "untrained:", "attack:", "CPU"):
+        assert word in text
+
+
+def test_charts_are_svg(report):
+    drawn = plots.charts(json.loads(json.dumps(report)))
+    assert {"online-roc.svg", "drift-reliability.svg", "delayed-learning.svg", "cold.svg", "attack.svg"} <= set(drawn)
+    for text in drawn.values():
+        assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_a_chart_escapes_its_text_and_stays_inside():
+    text = plots.svg(plots.Chart("<a&b>", "x", "y", {"<l>": [(0.0, 5.0), (9.0, -9.0)]}, (0, 1), (0, 1)))
+    root = ET.fromstring(text)
+    line = next(item for item in root.iter() if item.tag.endswith("polyline"))
+    for pair in line.get("points").split():
+        x, y = map(float, pair.split(","))
+        assert plots.LEFT <= x <= plots.WIDTH - plots.RIGHT and plots.TOP <= y <= plots.HEIGHT - plots.BOTTOM
+
+
+@pytest.mark.parametrize(
+    "axis, expected",
+    [((0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1.0]), ((0, 7), [0, 2, 4, 6]), ((90, 100), [90, 92, 94, 96, 98, 100])],
+)
+def test_ticks_are_round(axis, expected):
+    assert plots.ticks(axis) == expected
+
+
+def test_padding_adds_so_much_good_text():
+    data = mail(1, True)
+    body = len(data) - data.index(b"\r\n\r\n") - 4
+    good = [plain_text(read(mail(2, False)))]
+    assert len(padded(data, 200, good, 1)) == pytest.approx(len(data) + 2 * body, abs=20)
+    page = b"Content-Type: text/html\r\n\r\n<body>buy buy buy</body>"
+    assert padded(page, 100, ["<ok>"], 1).endswith(
+        b"&lt;ok&gt;\r\n&lt;ok&gt;\r\n&lt;ok&gt;\r\n&lt;ok&gt;\r\n</p></body>"
+    ) or b"&lt;" in padded(page, 100, ["<ok>"], 1)
+    assert padded(b"Content-Transfer-Encoding: base64\r\n\r\nAAAA", 100, good, 1) is None
+
+
+# -- services ------------------------------------------------------------------
+
+
+def test_the_json_service_learns_and_answers(corpus, tmp_path):
+    lines = [{"op": "train", "path": str(corpus / f"{n}.eml"), "spam": n % 2 == 1} for n in range(40)]
+    asked = [{"op": "classify", "path": str(corpus / f"{n}.eml")} for n in (51, 52)]
+    bad = [
+        "nonsense",
+        '{"op": "classify"}',
+        '{"op": "train", "path": "%s"}' % (corpus / "1.eml"),
+        '{"op":"classify","path":"/no"}',
+    ]
+    out = io.StringIO()
+    count = servejson.serve([*map(json.dumps, lines), "", *map(json.dumps, asked), *bad], out, tmp_path, JunkFilter())
+    answers = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert count == len(answers) == 46
+    assert answers[:40] == [{}] * 40
+    assert answers[40]["p"] > 0.5 > answers[41]["p"] and answers[41]["place"] == "inbox"
+    assert all(set(answer) == {"error"} for answer in answers[42:])
+
+
+def test_replay_tells_what_other_settings_would_do(tmp_path):
+    account = Account()
+    account.messages = {n: mail(n, n % 2 == 1) for n in range(40)}
+    (tmp_path / "u0").mkdir()
+    for n in range(40):
+        account.says(n, ("ham", "spam")[n % 2])
+    learn(account, tmp_path, JunkFilter(), silent())
+    found = replay(account, tmp_path, (JunkFilter(), JunkFilter(mode="junk-only", junk=0.01)), silent())
+    assert found["messages"] == 40
+    assert found["then"]["confusion"]["spam"]["reject"] == 0
+    assert found["now"]["confusion"]["ham"] != found["then"]["confusion"]["ham"] or found["moved"] >= 0
+    assert found["now"]["figures"] == found["then"]["figures"]

@@ -1,0 +1,125 @@
+"""Reputation and authentication as evidence."""
+
+import pytest
+
+from echomox.config.schema import JunkFilter
+from echomox.filter.combine import DECIDES, combine
+from echomox.filter.context import DEFAULTS, Context
+from echomox.filter.features import Envelope, read
+from echomox.filter.stages import auth, reputation
+
+PASS = (("spf", "pass"), ("dkim", "pass"), ("dmarc", "pass"))
+
+
+def mail(sender="Ann <Ann@Mail.Example.co.uk>", ip="192.0.2.77", results=()):
+    return read(f"From: {sender}\r\nSubject: x\r\n\r\ny\r\n".encode(), Envelope(remote_ip=ip, auth=results))
+
+
+def context(settings=DEFAULTS, ham=20, spam=20, **counts):
+    known = {word.replace("__", ":"): pair for word, pair in counts.items()}
+    return Context(2, ham, spam, lambda words: {w: known[w] for w in words if w in known}, settings=settings)
+
+
+def test_whom_a_mail_is_of():
+    assert reputation.identities(mail()) == {
+        "from": "ann@mail.example.co.uk",
+        "domain": "mail.example.co.uk",
+        "organisation": "example.co.uk",
+        "ip": "192.0.2.77",
+        "net": "192.0.2.0/24",
+    }
+    assert reputation.identities(mail("nobody", "")) == {}
+    assert reputation.words(mail(ip=""))[0] == "rep:from:ann@mail.example.co.uk"
+
+
+@pytest.mark.parametrize(
+    "domain, expected",
+    [
+        ("example.org", "example.org"),
+        ("a.b.example.org", "example.org"),
+        ("x.example.com.au", "example.com.au"),
+        ("a", "a"),
+    ],
+)
+def test_the_domain_of_one_owner(domain, expected):
+    assert reputation.organisation(domain) == expected
+
+
+@pytest.mark.parametrize(
+    "ip, expected",
+    [("192.0.2.1", "192.0.2.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"), ("x", "")],
+)
+def test_the_net_of_an_address(ip, expected):
+    assert reputation.net(ip) == expected
+
+
+def words(**counts):
+    names = {
+        "address": "rep:from:ann@mail.example.co.uk",
+        "owner": "rep:organisation:example.co.uk",
+        "net": "rep:net:192.0.2.0/24",
+    }
+    known = {names[name]: pair for name, pair in counts.items()}
+    return Context(2, 20, 20, lambda wanted: {w: known[w] for w in wanted if w in known})
+
+
+@pytest.mark.parametrize(
+    "known, probability, step",
+    [
+        ({"address": (5, 0), "owner": (0, 50)}, 0.5 / 6, "from"),
+        ({"owner": (0, 9), "net": (50, 0)}, 9.5 / 10, "organisation"),
+        ({"owner": (1, 1), "net": (0, 7)}, 7.5 / 8, "net"),
+    ],
+)
+def test_the_most_exact_step_that_is_known_answers_and_is_named(known, probability, step):
+    found = reputation.run(mail(), words(**known))
+    assert found.probability == pytest.approx(probability)
+    assert found.reasons[0].startswith(step + " ")
+    assert 0 < found.weight < 1
+
+
+def test_a_stranger_is_no_evidence():
+    assert reputation.run(mail(), words()).weight == 0.0
+    assert reputation.run(mail(), context(ham=0, spam=0)).weight == 0.0
+
+
+@pytest.mark.parametrize(
+    "entry", ["ann@mail.example.co.uk", "@example.co.uk", "@Mail.Example.co.uk", "ANN@mail.example.co.uk"]
+)
+def test_lists_decide_alone(entry):
+    allowed = reputation.run(mail(), context(JunkFilter(allow=(entry,), block=(entry,)), 0, 0))
+    assert allowed.weight == DECIDES and allowed.reasons[0].startswith("allow list")
+    assert combine([allowed]).probability < 0.01
+    blocked = reputation.run(mail(), context(JunkFilter(block=(entry,)), 0, 0))
+    assert combine([blocked]).probability > 0.99
+
+
+def test_a_forged_sender_is_not_let_in():
+    found = reputation.run(mail(results=(("dmarc", "fail"),)), context(JunkFilter(allow=("@example.co.uk",))))
+    assert found.weight < DECIDES
+    assert not reputation.listed("a@notexample.co.uk", ["@example.co.uk"])
+
+
+def test_a_friend_whose_mail_is_authentic_decides_alone():
+    assert reputation.run(mail(results=PASS), words(address=(3, 0))).weight == DECIDES
+    assert reputation.run(mail(results=PASS), words(address=(3, 1))).weight < 1
+    assert reputation.run(mail(), words(address=(3, 0))).weight < 1
+
+
+@pytest.mark.parametrize(
+    "results, low, high",
+    [
+        (PASS, 0.1, 0.5),
+        ((("dmarc", "fail"),), 0.8, 1.0),
+        ((("spf", "fail"), ("dkim", "fail"), ("dmarc", "fail")), 0.9, 1.0),
+    ],
+)
+def test_checks_of_the_delivery_are_evidence(results, low, high):
+    found = auth.run(mail(results=results), context())
+    assert low < found.probability < high and found.weight == 1.0
+    assert set(found.reasons) == {f"{method}={result}" for method, result in results}
+
+
+@pytest.mark.parametrize("results", [(), (("spf", "none"),), (("spf", "odd"), ("x", "pass"))])
+def test_without_results_there_is_no_opinion(results):
+    assert auth.run(mail(results=results), context()).weight == 0.0
