@@ -30,6 +30,7 @@ SERVICES = (
     Service("notifier", "workers.notifier:run", ("change",), alone=True),
     Service("control", "workers.control:run", ("control",), alone=True),
     Service("trainer", "workers.trainer:run", ("learn",), alone=True, publishes=True),
+    Service("indexer", "workers.indexer:run", alone=True),
     Service("classifier", "workers.classifier:run", ("classify",), classifier_count, per_slot=True, pool=True),
     Service("smtp", "workers.smtp:run", ("smtp",), smtp_count),
     Service("submission", "workers.submission:run", ("submission", "submissions"), submission_count),
@@ -48,6 +49,7 @@ PRELOAD = (
     "workers.notifier",
     "workers.control",
     "workers.trainer",
+    "workers.indexer",
     "workers.classifier",
     "workers.smtp",
     "workers.submission",
@@ -57,6 +59,7 @@ PRELOAD = (
 
 LATE = (
     "_strptime",
+    "argon2.low_level",
     "concurrent.futures.thread",
     "difflib",
     "dns.exception",
@@ -86,11 +89,15 @@ def recover(static: Static, paths: Paths) -> None:
 
 def warm(static: Static, paths: Paths) -> None:
     """In the supervisor, which may read a key that the workers may not: one TLS context, and so one set of session
-    ticket keys, for all of them. Raises ConfigError.
+    ticket keys, for all of them. And the tables that every classifier reads. Raises ConfigError.
     """
+    from echomox.filter.lexicon import lexicon
+    from echomox.filter.stages.membranes import default_rules
     from echomox.net.tls import server_context
 
     server_context(static.tls, paths.config)
+    lexicon()
+    default_rules()
 
 
 def server() -> Table:

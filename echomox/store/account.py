@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from echomox.imap.search import Key
-from echomox.store import mailboxes, messages, records, views
+from echomox.store import affect, fill, mailboxes, messages, records, views
 from echomox.store.database import Database
 from echomox.store.engine import (
+    AffectiveState,
     Changes,
     Content,
     Copied,
@@ -21,6 +22,7 @@ from echomox.store.engine import (
     Selected,
 )
 from echomox.store.search import search as search_messages
+from echomox.store.search import searching as search_steps
 
 
 class SqliteAccount:
@@ -78,8 +80,20 @@ class SqliteAccount:
     def content(self, message_id: int) -> Content:
         return views.content(self.database, message_id)
 
+    def affect(self, message_id: int) -> AffectiveState | None:
+        return affect.load(self.database, message_id)
+
     def search(self, mailbox_id: int, key: Key, uids: array[int]) -> list[int]:
         return search_messages(self.database, mailbox_id, key, uids)
+
+    def searching(self, mailbox_id: int, key: Key, uids: array[int]) -> Generator[None, None, list[int]]:
+        return search_steps(self.database, mailbox_id, key, uids)
+
+    def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
+        return fill.index(self.database, least, stopped)
+
+    def tidy_texts(self, stopped: Callable[[], bool]) -> None:
+        fill.purge(self.database, stopped)
 
     def store_flags(
         self,

@@ -5,8 +5,11 @@ received.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from echomox.store.engine import StoreError
+
+WHOLE_READ = 256 << 10
 
 
 class FileContent:
@@ -56,3 +59,21 @@ class FileContent:
 
     def __del__(self) -> None:
         self.close()
+
+
+def text_reader(path: str, size: int) -> Callable[[int, int], bytes]:
+    """(offset, length) -> bytes of a message file: a small one is read at once. A file that is not as it should be
+    raises StoreError."""
+    if size > WHOLE_READ:
+        return FileContent(path, b"", size).read
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise StoreError("the message's file is missing") from error
+    try:
+        whole = os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
+    if len(whole) < size:
+        raise StoreError("the message's file is too short")
+    return lambda offset, length: whole[offset : offset + length]

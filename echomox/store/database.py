@@ -22,6 +22,7 @@ from typing import Any
 
 from echomox.store.disk import Disk
 from echomox.store.engine import DEFAULT_MAILBOXES, StoreError
+from echomox.store.words import fold
 
 BUSY_TIMEOUT = 5.0
 CACHE_KIB = 1024
@@ -30,8 +31,29 @@ FILES_PER_DIRECTORY = 8192
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 1
-UPGRADES: Sequence[str] = ()
+VERSION = 2
+_AFFECTIVE_STATE = """CREATE TABLE affective_state (
+    content INTEGER PRIMARY KEY,
+    joy REAL NOT NULL,
+    sadness REAL NOT NULL,
+    anger REAL NOT NULL,
+    fear REAL NOT NULL,
+    disgust REAL NOT NULL,
+    interest REAL NOT NULL,
+    surprise REAL NOT NULL,
+    valence REAL NOT NULL,
+    arousal REAL NOT NULL,
+    dominance REAL NOT NULL
+);
+CREATE TRIGGER content_takes_affect AFTER DELETE ON content
+    BEGIN DELETE FROM affective_state WHERE content = old.id; END;
+
+CREATE VIEW v_affective_state AS
+    SELECT m.id AS MessageID, a.joy AS Joy, a.sadness AS Sadness, a.anger AS Anger, a.fear AS Fear,
+           a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
+           a.arousal AS Arousal, a.dominance AS Dominance
+    FROM message m JOIN affective_state a ON a.content = m.content;"""
+UPGRADES: Sequence[str] = (_AFFECTIVE_STATE,)
 """UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
 
 CommitHook = Callable[["Database", int], None]
@@ -72,7 +94,7 @@ def connect(path: str) -> sqlite3.Connection:
         "secure_delete=FAST",
     ):
         connection.execute(f"PRAGMA {pragma}")
-    connection.create_function("fold", 1, str.lower, deterministic=True)
+    connection.create_function("fold", 1, fold, deterministic=True)
     return connection
 
 

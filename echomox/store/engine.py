@@ -10,7 +10,7 @@ Nothing here knows SQLite or paths: a second engine can stand behind the same pr
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from typing import Any, Protocol
@@ -200,6 +200,23 @@ class LearnItem:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class AffectiveState:
+    """R46: what a message feels like, by the filter. Seven emotions, arousal and dominance 0 to 1; valence -1 to 1."""
+
+    message_id: int
+    joy: float
+    sadness: float
+    anger: float
+    fear: float
+    disgust: float
+    interest: float
+    surprise: float
+    valence: float
+    arousal: float
+    dominance: float
+
+
 COLUMNS = (
     "id", "uid", "modseq", "flags", "keywords", "size", "received", "saved", "envelope", "body", "bodystructure",
     "parts", "preview", "message_id", "subject", "prefix", "sent", "verdict", "remote_ip",
@@ -253,9 +270,27 @@ class AccountStore(Protocol):
         """Raises StoreError when the message is gone. MOVE keeps the id, COPY gives a new one."""
         ...
 
+    def affect(self, message_id: int) -> AffectiveState | None:
+        """None for a message that was not classified, or is gone. A copy has its original's."""
+        ...
+
     def search(self, mailbox_id: int, key: Key, uids: array[int]) -> list[int]:
         """UIDs, ascending, of the messages of `uids` (the caller's view; sequence numbers in `key` are positions in it)
         that match."""
+        ...
+
+    def searching(self, mailbox_id: int, key: Key, uids: array[int]) -> Generator[None, None, list[int]]:
+        """`search` in steps of about 10 ms: between two of them the caller may do anything else. The result is what
+        the generator returns. One that is not run to its end is to be closed."""
+        ...
+
+    def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
+        """Brings the full-text index on by one batch, if `least` messages wait for it; returns how many were indexed.
+        For the one process that fills indexes; stopped: asked now and then, True ends the work early."""
+        ...
+
+    def tidy_texts(self, stopped: Callable[[], bool]) -> None:
+        """Takes out of the full-text index what is gone, if it is much."""
         ...
 
     def store_flags(
@@ -280,8 +315,8 @@ class AccountStore(Protocol):
 
     # secrets and logins
     def secrets(self) -> Mapping[str, str]:
-        """Derived secrets by scheme: bcrypt, scram-sha-256, scram-sha-1, cram-md5; and "generation", a number that
-        grows."""
+        """Derived secrets by scheme: bcrypt or argon2id, scram-sha-256, scram-sha-1, cram-md5; and "generation", a
+        number that grows."""
         ...
 
     def set_secrets(self, secrets: Mapping[str, str]) -> None: ...
@@ -308,7 +343,7 @@ class Target:
     flags: int = 0
     keywords: tuple[str, ...] = ()
     verdict: str = ""
-    """JSON of the filter's verdict, kept with the message."""
+    """JSON of the filter's verdict, kept with the message; its "profile" (ten numbers) is what `affect` gives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from __future__ import annotations
 import itertools
 import time
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from echomox.imap import search as keys
 from echomox.message.structure import Structure
+from echomox.store import affect, names
 from echomox.store import flags as rules
-from echomox.store import names
 from echomox.store.engine import (
     COLUMNS,
     DEFAULT_MAILBOXES,
@@ -27,6 +27,7 @@ from echomox.store.engine import (
     WIRE_FLAGS,
     Added,
     Addition,
+    AffectiveState,
     BadMailboxName,
     Changes,
     Copied,
@@ -259,6 +260,11 @@ class FakeAccount:
                     return FakeContent(message)
         raise StoreError("the message is gone")
 
+    def affect(self, message_id: int) -> AffectiveState | None:
+        every = (message for one in self._mailboxes.values() for message in one.messages.values())
+        profiles = [affect.profile(message.verdict) for message in every if message.id == message_id]
+        return AffectiveState(message_id, *profiles[0]) if profiles and profiles[0] else None
+
     def _known_words(self, one: FakeMailbox, words: Collection[str]) -> list[str]:
         names.check_keywords(words)
         known = [self._words.setdefault(word.lower(), word) for word in words]
@@ -377,6 +383,17 @@ class FakeAccount:
         one = self._mailboxes[mailbox_id]
         view = list(enumerate(uids, 1))
         return [uid for n, uid in view if uid in one.messages and _matches(key, one.messages[uid], n, len(view))]
+
+    def searching(self, mailbox_id: int, key: keys.Key, uids: array[int]) -> Generator[None, None, list[int]]:
+        yield
+        return self.search(mailbox_id, key, uids)
+
+    def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
+        """There is no index."""
+        return 0
+
+    def tidy_texts(self, stopped: Callable[[], bool]) -> None:
+        """There is no index."""
 
     # -- secrets, logins, learning
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echomox.message.structure import Structure
-from echomox.store import mailboxes, messages, names
+from echomox.store import affect, mailboxes, messages, names
 from echomox.store.database import UID_BITS, Write
 from echomox.store.engine import DEFAULT_MAILBOXES, Addition, NoSuchMailbox, Target
 from echomox.store.flags import after_transfer, counts, label
@@ -51,6 +51,10 @@ _MESSAGE = (
 )
 _CONTENT = (
     f"INSERT INTO content ({', '.join(SHARED)}, id, prefix, verdict) VALUES ({','.join('?' * (len(SHARED) + 3))})"
+)
+_AFFECT = (
+    f"INSERT OR REPLACE INTO affective_state (content, {', '.join(affect.COLUMNS)})"
+    f" VALUES ({','.join('?' * (len(affect.COLUMNS) + 1))})"
 )
 
 
@@ -116,6 +120,9 @@ def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> No
             for row, _ in rows
         ],
     )
+    profiles = [(row.id, *profile) for row, _ in rows if (profile := affect.profile(row.verdict))]
+    if profiles:
+        write.executemany(_AFFECT, profiles)
     by_mailbox: dict[int, list[tuple[int, int]]] = {}
     for row, _ in rows:
         by_mailbox.setdefault(row.mailbox_id, []).append((row.flags, row.size))

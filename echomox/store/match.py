@@ -1,24 +1,60 @@
 """Whether a message's text has a string: transfer encodings and charsets undone, upper and lower case the same. Pure.
 
-An ASCII needle is looked for in bytes where the charset keeps ASCII as it is; only other texts are decoded to
-characters.
+What is searched are folded texts (words.fold): one of the header block, one of each text part, one of the header of
+each enclosed message; a string must be within one of them. The full-text index is made of the same texts. A text that
+is ASCII stays bytes; only others are decoded to characters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from echomox.message.encoded import decode_words
 from echomox.message.header import split_fields, unfold
 from echomox.message.structure import Part
 from echomox.message.text import decode_bytes, decode_part
+from echomox.store.words import Folded, fold
 
 PART_LIMIT = 16 << 20  # bytes of one part that are searched
 _ASCII_STAYS = ("us-ascii", "utf-8", "utf8", "iso-8859-", "windows-125", "koi8-", "ascii", "latin")
+MESSAGES = ("message/rfc822", "message/global")
+
+Read = Callable[[int, int], bytes]
+"""(offset, length) -> bytes of the message file"""
 
 
-def _is_ascii_compatible(charset: str) -> bool:
-    return not charset or charset.lower().startswith(_ASCII_STAYS)
+def header_text(block: bytes) -> Folded:
+    """A header block as searched: a line for each field, "name: value", encoded words decoded; folds count as the
+    white space they are."""
+    if block.isascii() and b"=?" not in block:
+        lines = block.lower().replace(b"\r\n", b"\n").replace(b"\t", b" ")
+        return lines.replace(b"\n ", b" ")
+    return fold("\n".join([f"{field.name}: {decode_words(unfold(field.value))}" for field in split_fields(block)]))
+
+
+def body_texts(parts: Sequence[Part], read: Read) -> Iterator[Folded]:
+    """The texts of a body."""
+    for part in parts:
+        if part.content_type in MESSAGES:
+            yield header_text(read(part.offset, part.inner_header_size))
+        elif part.content_type.startswith("text/"):
+            yield part_text(part, read)
+
+
+def is_searched(part: Part) -> bool:
+    """Whether `body_texts` reads it."""
+    return part.content_type in MESSAGES or part.content_type.startswith("text/")
+
+
+def part_text(part: Part, read: Read) -> Folded:
+    """The text of a leaf."""
+    size = min(part.size, 3 * PART_LIMIT)
+    data, part = read(part.offset, size), part._replace(offset=0, size=size)
+    if not part.charset or part.charset.lower().startswith(_ASCII_STAYS):
+        raw = decode_bytes(part, data, PART_LIMIT)
+        if raw.isascii():
+            return raw.lower()
+    return fold(decode_part(part, data, PART_LIMIT))
 
 
 class Needle:
@@ -27,35 +63,31 @@ class Needle:
     __slots__ = ("octets", "text")
 
     def __init__(self, value: str) -> None:
-        self.text = value.lower()
-        self.octets = self.text.encode() if value.isascii() else b""
+        self.text = fold(value)
+        self.octets = self.text.encode() if self.text.isascii() else b""
 
     def in_text(self, text: str) -> bool:
-        return self.text in text.lower()
+        return self.text in fold(text)
+
+    def in_folded(self, text: Folded) -> bool:
+        if isinstance(text, str):
+            return self.text in text
+        return self.octets in text if self.octets else not self.text
 
     def in_header(self, block: bytes) -> bool:
         """In a header block, decoded."""
-        if not self.text:
-            return True
-        if self.octets and block.isascii() and b"=?" not in block:
-            # Folds count as the white space they are.
-            return self.octets in block.lower().replace(b"\r\n", b"").replace(b"\t", b" ")
-        return any(self.in_text(f"{field.name}: {decode_words(unfold(field.value))}") for field in split_fields(block))
+        return self.in_folded(header_text(block))
 
-    def in_parts(self, parts: Sequence[Part], data: bytes) -> bool:
+    def in_parts(self, parts: Sequence[Part], data: bytes | Read) -> bool:
         """In the text of the body. data: the message file."""
         if not self.text:
             return True
-        return any(self._in_part(part, data) for part in parts)
+        read = data if callable(data) else reader(data)
+        return any(self.in_folded(text) for text in body_texts(parts, read))
 
-    def _in_part(self, part: Part, data: bytes) -> bool:
-        if part.content_type in ("message/rfc822", "message/global"):
-            return self.in_header(data[part.offset : part.offset + part.inner_header_size])
-        if not part.content_type.startswith("text/"):
-            return False
-        if self.octets and _is_ascii_compatible(part.charset):
-            return self.octets in decode_bytes(part, data, PART_LIMIT).lower()
-        return self.in_text(decode_part(part, data, PART_LIMIT))
+
+def reader(data: bytes) -> Read:
+    return lambda offset, length: data[offset : offset + length]
 
 
 def field_values(block: bytes, name: str) -> Iterator[str]:

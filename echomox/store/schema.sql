@@ -1,4 +1,4 @@
--- index.db of one account, version 1. Times are Unix seconds, sizes bytes, booleans 0 or 1.
+-- index.db of one account, version 2. Times are Unix seconds, sizes bytes, booleans 0 or 1.
 -- Writers hold one short BEGIN IMMEDIATE transaction; see database.py for the pragmas.
 
 -- The one row of counters. Nothing here is ever given twice, not even after a power cut (see recover.py).
@@ -83,6 +83,23 @@ CREATE TABLE content (
     defects TEXT NOT NULL                 -- separated by newlines
 );
 
+-- What the message feels like, by the filter's affective stage: only where it was classified. See affect.py.
+CREATE TABLE affective_state (
+    content INTEGER PRIMARY KEY,
+    joy REAL NOT NULL,
+    sadness REAL NOT NULL,
+    anger REAL NOT NULL,
+    fear REAL NOT NULL,
+    disgust REAL NOT NULL,
+    interest REAL NOT NULL,
+    surprise REAL NOT NULL,
+    valence REAL NOT NULL,
+    arousal REAL NOT NULL,
+    dominance REAL NOT NULL
+);
+CREATE TRIGGER content_takes_affect AFTER DELETE ON content
+    BEGIN DELETE FROM affective_state WHERE content = old.id; END;
+
 -- Tombstones: what a client that comes back after a year must be told (RFC 7162 3.2.6).
 CREATE TABLE expunged (
     key INTEGER PRIMARY KEY,
@@ -147,3 +164,9 @@ CREATE VIEW v_part AS
            json_extract(p.value, '$[8]') AS BodyOffset, json_extract(p.value, '$[0]') AS Path,
            json_extract(p.value, '$[5]') AS Filename
     FROM message m JOIN content c ON c.id = m.content, json_each(c.parts) p;
+
+CREATE VIEW v_affective_state AS
+    SELECT m.id AS MessageID, a.joy AS Joy, a.sadness AS Sadness, a.anger AS Anger, a.fear AS Fear,
+           a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
+           a.arousal AS Arousal, a.dominance AS Dominance
+    FROM message m JOIN affective_state a ON a.content = m.content;

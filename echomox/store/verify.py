@@ -8,9 +8,12 @@ Works on a running server too: files are read first, without a lock; then all el
 right, within one write transaction, so that nothing changes meanwhile. Files of expunged messages that wait for the
 next checkpoint (table erase) are no faults.
 
+The full-text index, if there is one, must be readable and know all contents up to its watermark.
+
 fix: counts and counters are set right, strange files are moved to data/lost+found/<account>/, messages without a
-whole file are removed (a damaged file goes to lost+found too), structures that do not fit are parsed anew. A
-database that fails its own check is reported only.
+whole file are removed (a damaged file goes to lost+found too), structures that do not fit are parsed anew; a
+full-text index with a fault is given up, for the indexer to make it anew. A database that fails its own check is
+reported only.
 """
 
 # ruff: noqa: S608  # the texts put into statements are constants of this program and numbers
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 
 from echomox.config.paths import Paths
 from echomox.message.mime import parse
-from echomox.store import messages
+from echomox.store import fulltext, messages
 from echomox.store.database import FILES_PER_DIRECTORY, Database, Write
 from echomox.store.engine import NoSuchAccount, StoreError
 from echomox.store.insert import structure_values
@@ -42,7 +45,10 @@ class Fault:
     fixed: bool
 
 
-KINDS = ("database", "file", "content", "size", "parts", "counts", "uid", "counter", "tombstone", "orphan", "directory")
+KINDS = (
+    "database", "file", "content", "size", "parts", "counts", "uid", "counter", "tombstone", "orphan", "directory",
+    "search",
+)  # fmt: skip
 
 _COUNTS = """
 SELECT b.id, b.name, b.total, b.deleted, b.unread, b.unseen, b.size,
@@ -76,11 +82,23 @@ def _verify_account(engine: SqliteEngine, name: str, fix: bool) -> list[Fault]:
         with database.write() as write:
             check = _Check(database, write, fix, f"{engine.data}/lost+found/{name}", [])
             check.run(suspects)
-            return check.faults
+        return check.faults + _verify_search(database, fix, any(fault.kind == "parts" for fault in check.faults))
     except (sqlite3.Error, StoreError) as error:
         return [Fault(name, "database", str(error), False)]
     except OSError as error:
         return [Fault(name, "directory", str(error), False)]
+
+
+def _verify_search(database: Database, fix: bool, outdated: bool) -> list[Fault]:
+    """The full-text index; outdated: it was made of structures that were wrong. What is wrong with it is not used any
+    more, and the indexer makes it anew.
+    """
+    trouble = fulltext.verify(database)
+    if outdated and fix and not trouble:
+        fulltext.mark_damaged(database, "messages were parsed anew")
+    if trouble and fix:
+        fulltext.mark_damaged(database, trouble)
+    return [Fault(database.name, "search", f"the full-text index: {trouble}", fix)] if trouble else []
 
 
 @dataclass(slots=True)

@@ -119,8 +119,8 @@ class Table:
 
     entry: the child's main function, which never returns. prepare: "module:function", called as f(static,
     paths) in a short-lived child with the workers' rights before any worker starts; "" for none. preload:
-    modules imported before the first fork. warm: called as f(static, paths) in the supervisor, with its rights, before a
-    round of forks with new settings: what it makes is shared by all workers. Raises ConfigError.
+    modules imported before the first fork. warm: called as f(static, paths) in the supervisor, with its rights,
+    before a round of forks with new settings: what it makes is shared by all workers. Raises ConfigError.
     """
 
     services: tuple[Service, ...]

@@ -22,6 +22,7 @@ from echomox.imap.search import (
     Text,
     When,
 )
+from echomox.store import search
 from echomox.store.engine import Engine, FlagOp, Target
 from tests.contract.stores import ALICE, add_all, addition, message
 
@@ -108,8 +109,12 @@ def filled(engine: Engine) -> Engine:
     return engine
 
 
-def test_every_key(filled: Engine) -> None:
+@pytest.mark.parametrize("indexed", [False, True])
+def test_every_key(filled: Engine, indexed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     store = filled.open(ALICE)
+    if indexed:
+        monkeypatch.setattr(search, "FEW", 0)
+        store.index_texts(1, lambda: False)
     inbox = store.mailbox("INBOX").id
     uids = store.select(inbox, False).uids
     wrong = {}
@@ -118,6 +123,24 @@ def test_every_key(filled: Engine) -> None:
         if found != expected:
             wrong[repr(key)] = found, expected
     assert not wrong
+
+
+def test_searching_in_steps_gives_the_same(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SLICE", -1.0)
+    store = filled.open(ALICE)
+    inbox = store.mailbox("INBOX").id
+    uids = store.select(inbox, False).uids
+    steps = store.searching(inbox, Text("grü"), uids)
+    next(steps)
+    store.remove(inbox, [4])  # others may write in between
+    found = []
+    while not found:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found = end.value
+    assert set(found) - {4} == {2, 3}
+    assert store.search(inbox, Text("grü"), uids) == [2, 3]
 
 
 def test_modseq_and_the_view_of_the_caller(filled: Engine) -> None:

@@ -134,7 +134,9 @@ def test_reload_under_load_cuts_nothing_and_loses_no_mail(server):
     assert count(server) == accepted
 
 
-@pytest.mark.parametrize("name", ["notifier.0", "control.0", "trainer.0", "indexer.0", "classifier.0", "smtp.0", "imap.1"])
+@pytest.mark.parametrize(
+    "name", ["notifier.0", "control.0", "trainer.0", "indexer.0", "classifier.0", "smtp.0", "imap.1"]
+)
 def test_service_goes_on_when_a_worker_is_killed(server, name):
     victim = server.workers()[name]
     os.kill(victim, signal.SIGKILL)

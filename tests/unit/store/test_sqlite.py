@@ -278,6 +278,7 @@ def test_older_database_is_upgraded_in_steps(
     engine: SqliteEngine, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.close()
+    query(paths, "PRAGMA user_version=1")
     monkeypatch.setattr("echomox.store.database.VERSION", 3)
     monkeypatch.setattr(
         "echomox.store.database.UPGRADES",
