@@ -29,7 +29,9 @@ CONFIG = (
     f"\n[workers]\nsmtp = 1\nimap = 1\nsubmission = 1\nclassifier = 1\nheartbeat_timeout = {HEARTBEAT}\n"
     f"drain_time = 5.0\n\n[filter]\nclassify_timeout = {CLASSIFY}\n"
 )
-KINDS = ("classifier.0", "notifier.0", "trainer.0", "control.0", "smtp.0", "imap.0", "submission.0")
+KINDS = (
+    "classifier.0", "notifier.0", "trainer.0", "indexer.0", "control.0", "smtp.0", "imap.0", "submission.0",
+)  # fmt: skip
 DISK = 48  # MB
 
 

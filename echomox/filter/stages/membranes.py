@@ -9,8 +9,9 @@ the amounts of the five signals in the skin become one probability:
 
 Amounts are in units of log-odds by the convention of the rule file, so the weights are plain: evidence for ham,
 authentication and reputation count against spam and phishing. BIAS makes a message of which nothing can be
-said a probable ham, and so one that is merely careless (without a date, without a Message-ID). The bend makes the way to P > 0.8, where mail is refused, long: newsletters that somebody
-wants look much like advertising to rules, and only what a reader says can tell them apart.
+said a probable ham, and so one that is merely careless (without a date, without a Message-ID). The bend makes
+the way to P > 0.8, where mail is refused, long: newsletters that somebody wants look much like advertising to
+rules, and only what a reader says can tell them apart.
 
 The first of the reasons holds the five signals, the others are the rules that moved most, strongest first.
 """
