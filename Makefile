@@ -4,6 +4,7 @@ PYTHON ?= python3
 BASE_PORT ?= 10000
 RUN = .venv/.run
 TEST = .venv/.test
+TOGETHER = tests/unit tests/contract tests/numeric tests/dialog tests/fuzz tests/crash
 OURS = echomox workers shm setup.py tests
 
 help: ## this list
@@ -14,7 +15,8 @@ run: $(RUN) ## a throwaway server on loopback with two accounts, in the foregrou
 	@exec .venv/bin/echomox-supervisor start --config .run/demo/config
 
 test: $(TEST) ## all tests; those whose tools are missing are skipped, or fail if CI=true
-	.venv/bin/pytest
+	.venv/bin/pytest -n 2 $(TOGETHER)
+	.venv/bin/pytest tests/process tests/interop
 
 check: lint types layers unit ## before every commit
 

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Collection, Mapping
+from contextlib import closing
 from typing import Any
 
 from echomox.filter import stats as known
+from echomox.filter.explain import DETAILS, details
 from echomox.filter.explain import explain as judge
+from echomox.filter.weights import DIRECTORY, ROW, STATE, StateFile
 from echomox.log import logger
 from workers.operations_mail import find_message
 from workers.site import Refused, Site
@@ -18,7 +22,7 @@ Answer = dict[str, Any]
 
 
 def explain(site: Site, fields: Fields) -> Answer:
-    """A stored message judged again, now."""
+    """A stored message judged again, now; with those of DETAILS that are asked for."""
     store = site.store(fields["account"])
     find_message(store, fields["id"], ["id"])
     content = store.content(fields["id"])
@@ -26,19 +30,38 @@ def explain(site: Site, fields: Fields) -> Answer:
         data = content.read(content.prefix_size)
     finally:
         content.close()
-    return explain_bytes(site, fields["account"], data)
+    return explain_bytes(site, fields["account"], data, [name for name in DETAILS if fields.get(name)])
 
 
-def explain_bytes(site: Site, account: str, data: bytes) -> Answer:
-    """A message that is in no mailbox, judged for an account."""
+def explain_bytes(site: Site, account: str, data: bytes, wanted: Collection[str] = ()) -> Answer:
+    """A message that is in no mailbox, judged for an account. wanted: of DETAILS."""
     junk_filter = site.account(account).junk_filter
-    return judge(data, account, site.paths.accounts, junk_filter, logger("filter"))
+    found = judge(data, account, site.paths.accounts, junk_filter, logger("filter"))
+    return found | details(data, account, site.paths.accounts, junk_filter, wanted)
 
 
 def stats(site: Site, fields: Fields) -> Answer:
     """F04: MessageTotal, MessageHam, MessageSpam, Threshold, and more."""
     settings = site.account(fields["account"]).junk_filter
     return known.stats(site.paths.accounts, fields["account"], settings)
+
+
+def state(site: Site, fields: Fields) -> Answer:
+    """RESERVOIR and the rows of ESN_STATE, as state.db has them. recorded: False where it has none of the account,
+    which was not trained since the reservoir came; then the row is what its settings and its junk.db say."""
+    account = fields["account"]
+    settings = site.account(account).junk_filter
+    directory = site.paths.data / DIRECTORY
+    row, states = None, []
+    try:
+        if (directory / STATE).exists():
+            with closing(StateFile(directory)) as file:
+                row, states = file.row(account), file.states(account)
+    except sqlite3.Error as error:
+        raise Refused(f"{DIRECTORY}/{STATE}: {error}; `echomox verifydata` looks at all files") from None
+    found = row or {"AccountID": account, **known.stats(site.paths.accounts, account, settings)["reservoir"]}
+    reservoir = {name: found[name] for name in ("AccountID", *ROW)} | {"Trained": bool(found["Trained"])}
+    return {"reservoir": reservoir, "states": states, "recorded": row is not None}
 
 
 def word(site: Site, fields: Fields) -> Answer:

@@ -1,5 +1,6 @@
-"""Operations that look into the mail of an account: T02 (MAILBOX), T03 (MESSAGE), T04 (PART) and A14
-(logins) under the seed's own field names. Nothing here changes anything. See `workers.operations`.
+"""Operations that look into the mail of an account: T02 (MAILBOX), T03 (MESSAGE), T04 (PART), R46
+(AFFECTIVE_STATE) and A14 (logins) under the seed's own field names. Nothing here changes anything. See
+`workers.operations`.
 """
 
 from __future__ import annotations
@@ -7,9 +8,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
+from echomox.reservoir.affect import FIELDS
 from echomox.store.engine import COLUMNS, AccountStore, Flag, Mailbox
 from workers.site import Refused, Site
 
@@ -160,6 +163,16 @@ def message_parts(site: Site, fields: Fields) -> Answer:
             for number, part in enumerate(row["parts"])
         ]
     }
+
+
+def message_affect(site: Site, fields: Fields) -> Answer:
+    """R46: AFFECTIVE_STATE, as it was when the message was delivered."""
+    store = site.store(fields["account"])
+    find_message(store, fields["id"], ["id"])
+    found = store.affect(fields["id"])
+    if found is None:
+        raise Refused(f"message {fields['id']} was not classified; `echomox filter explain --affect` reads it now")
+    return dict(zip(("MessageID", *FIELDS), astuple(found), strict=True))
 
 
 def message_raw(site: Site, fields: Fields) -> Answer:

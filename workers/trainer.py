@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.training import BATCH, due, learn, retraining, state
-from echomox.filter.weights import StateFile, publish, record
+from echomox.filter.weights import DIRECTORY, StateFile, mend_state, publish, record
 from echomox.ipc.bells import Bells
 from echomox.ipc.channel import Link, Server
 from echomox.ipc.frame import Frame
@@ -165,7 +165,8 @@ async def run(worker: Worker) -> None:
         return found.junk_filter if found else JunkFilter()
 
     engine = open_engine(worker.paths)
-    reservoir = worker.paths.data / "reservoir"
+    reservoir = worker.paths.data / DIRECTORY
+    mend_state(reservoir, log)
     publish(reservoir, worker.weights, log)
     states = StateFile(reservoir)
 

@@ -9,7 +9,13 @@ from typing import Any
 
 from echomox.cli import filter_trials
 from echomox.cli.console import CommandError, Commands, ask, find, pairs, rows, show
+from echomox.cli.filter_text import explained
 
+DETAILS = {
+    "membranes": "the tree of membranes and every rule that fired",
+    "esn": "what the network was given, chunk by chunk, and its states",
+    "affect": "what the message feels like",
+}
 LARGEST = 100 * 1024 * 1024  # bytes of a file to explain
 
 
@@ -18,7 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     explain = commands.add("explain", run_explain, "judge a message and say why")
     explain.add_argument("message", metavar="FILE|MESSAGE", help="a file, - for standard input, or a message's id")
     explain.add_argument("--account", help="whose filter (default: the first account)")
+    for name, text in DETAILS.items():
+        explain.add_argument(f"--{name}", action="store_true", help=f"show {text} (--json has it always)")
     commands.add("stats", run_stats, "show what an account's filter was trained with").add_argument("account")
+    commands.add("state", run_state, "show an account's reservoir and the state of its neurons").add_argument("account")
     word = commands.add("word", run_word, "show how often a word was in ham and in spam")
     word.add_argument("account")
     word.add_argument("word")
@@ -30,6 +39,18 @@ def run_stats(args: argparse.Namespace) -> int:
     return show(args, answer, pairs(answer))
 
 
+def run_state(args: argparse.Namespace) -> int:
+    answer = ask(args, "filter.state", account=args.account)
+    heads = ("NeuronIndex", "State", "LastUpdate")
+    table = rows(heads, ([_short(item[head]) for head in heads] for item in answer["states"]))
+    states = table if answer["states"] else ["no states: nothing was trained since the reservoir came"]
+    return show(args, answer, [*pairs(answer["reservoir"]), "", *states])
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
 def run_word(args: argparse.Namespace) -> int:
     answer = ask(args, "filter.word", account=args.account, word=args.word)
     return show(args, answer, pairs(answer))
@@ -37,11 +58,12 @@ def run_word(args: argparse.Namespace) -> int:
 
 def run_explain(args: argparse.Namespace) -> int:
     account = args.account or _first_account(args)
+    wanted = [name for name in DETAILS if args.json or getattr(args, name)]
     if args.message.isdigit() and not Path(args.message).exists():
-        answer = ask(args, "filter.explain", account=account, id=int(args.message))
+        answer = ask(args, "filter.explain", account=account, id=int(args.message), **dict.fromkeys(wanted, True))
     else:
-        answer = _explain_bytes(args, account, _content(args.message))
-    return show(args, answer, _text(answer))
+        answer = _explain_bytes(args, account, _content(args.message), wanted)
+    return show(args, answer, explained(answer))
 
 
 def _first_account(args: argparse.Namespace) -> str:
@@ -58,7 +80,7 @@ def _content(name: str) -> bytes:
         return file.read(LARGEST)
 
 
-def _explain_bytes(args: argparse.Namespace, account: str, data: bytes) -> dict[str, Any]:
+def _explain_bytes(args: argparse.Namespace, account: str, data: bytes, wanted: list[str]) -> dict[str, Any]:
     """In this process, as the owner of the data: a file may be larger than a request to the server."""
     from echomox.cli.control import own_site
     from workers.operations_filter import explain_bytes
@@ -66,37 +88,8 @@ def _explain_bytes(args: argparse.Namespace, account: str, data: bytes) -> dict[
 
     site = own_site(find(args))
     try:
-        return explain_bytes(site, account, data)
+        return explain_bytes(site, account, data, wanted)
     except Refused as error:
         raise CommandError(str(error)) from None
     finally:
         site.close()
-
-
-def _text(answer: dict[str, Any]) -> list[str]:
-    """For people: the decision, each stage with its reasons, the words, and the three groups of features."""
-    lines = [
-        f"{answer['place']}: P(spam) {answer['probability']:.4f} for {answer['account']}, {answer['reason']}",
-        f"trained with {answer['learned']} messages; stages: {answer['parts']}",
-    ]
-    for stage in answer["stages"]:
-        lines += ["", f"stage {stage['stage']}: P {stage['probability']:.4f}, weight {stage['weight']:.2f}"]
-        lines += [f"  {reason}" for reason in stage["reasons"]]
-    words = answer["words"]
-    lines += ["", f"words: {words['tokens']} in the message, {words['known']} known to this account"]
-    for side in ("spam", "ham"):
-        if words[side]:
-            heads = list(words[side][0])
-            table = rows(heads, ([_short(item[head]) for head in heads] for item in words[side]))
-            lines += [f"  towards {side}:", *("    " + line for line in table)]
-    for name, group in answer["features"].items():
-        lines += ["", f"{name}:", *("  " + line for line in _group(group))]
-    return lines
-
-
-def _group(group: Any) -> list[str]:
-    return pairs(group) if isinstance(group, dict) else [str(group)]
-
-
-def _short(value: Any) -> Any:
-    return f"{value:.4f}" if isinstance(value, float) else value

@@ -44,7 +44,7 @@ FAMILIES = (
     Family("sessions", "echomox.cli.sessions", "list | end: who is logged in now"),
     Family("block", "echomox.cli.block", "list | add | remove addresses that are refused when they connect"),
     Family("mailbox", "echomox.cli.mailbox", "list | show the mailboxes of an account"),
-    Family("message", "echomox.cli.message", "show | parts | raw of one message"),
+    Family("message", "echomox.cli.message", "show | parts | affect | raw of one message"),
     Family("filter", "echomox.cli.filter", "explain a verdict, show stats and words of an account's filter"),
     Family("verifydata", "echomox.cli.verifydata", "check the data of all accounts; --fix repairs"),
     Family("status", "echomox.cli.server", "the running processes"),

@@ -20,9 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("account")
     listing.add_argument("mailbox", nargs="?", default="INBOX", help="default %(default)s")
     listing.add_argument("--limit", type=int, default=50, help="at most so many (default %(default)s)")
-    texts = {"show": "show all that is known of a message", "parts": "show its MIME parts"}
-    for name, run in (("show", run_show), ("parts", run_parts)):
-        _take_message(commands.add(name, run, texts[name]))
+    _take_message(commands.add("show", run_show, "show all that is known of a message"))
+    _take_message(commands.add("parts", run_parts, "show its MIME parts"))
+    _take_message(commands.add("affect", run_affect, "show what a message feels like: AFFECTIVE_STATE"))
     _take_message(commands.add("raw", run_raw, "print the message as clients see it"))
 
 
@@ -44,6 +44,11 @@ def run_show(args: argparse.Namespace) -> int:
 def run_parts(args: argparse.Namespace) -> int:
     answer = ask(args, "message.parts", account=args.account, id=args.id)
     return show(args, answer, rows(_PARTS, ([item[head] for head in _PARTS] for item in answer["parts"])))
+
+
+def run_affect(args: argparse.Namespace) -> int:
+    answer = ask(args, "message.affect", account=args.account, id=args.id)
+    return show(args, answer, pairs(answer))
 
 
 def run_raw(args: argparse.Namespace) -> int:

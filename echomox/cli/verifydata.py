@@ -1,5 +1,5 @@
-"""`echomox verifydata`: databases, files, UIDs, counts and sizes of all accounts (T28). Exit code 1 when
-faults are left.
+"""`echomox verifydata`: databases, files, UIDs, counts and sizes of all accounts (T28), and the files
+of the filter. Exit code 1 when faults are left.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from echomox.config.files import become, owner_of
+    from echomox.filter.verify import verify as verify_filter
     from echomox.store.engine import StoreError
-    from echomox.store.verify import verify
+    from echomox.store.verify import Fault, verify
 
     paths = find(args)
     become(owner_of(paths.data))
@@ -27,11 +28,14 @@ def run(args: argparse.Namespace) -> int:
         faults = verify(paths, args.account, args.fix)
     except StoreError as error:
         raise CommandError(str(error)) from None
+    repairable = any(not fault.fixed for fault in faults)
+    for wrong in verify_filter(paths.data, paths.accounts, args.account):
+        faults.append(Fault(wrong.account, "filter", wrong.detail, False))
     left = sum(not fault.fixed for fault in faults)
     heads = ("account", "kind", "fixed", "detail")
     table = rows(heads, ((fault.account, fault.kind, fault.fixed, fault.detail) for fault in faults))
     summary = f"{len(faults)} faults, {left} left" if faults else "no faults"
-    hint = ["`echomox verifydata --fix` repairs"] if left and not args.fix else []
+    hint = ["`echomox verifydata --fix` repairs"] if repairable and not args.fix else []
     show(
         args,
         {"faults": [asdict(fault) for fault in faults], "left": left},

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from echomox.config.schema import JunkFilter
+from echomox.filter.context import Context
 from echomox.filter.decide import decide
-from echomox.filter.features import READ_BYTES, Envelope, groups, read
+from echomox.filter.features import READ_BYTES, Envelope, Features, groups, read
 from echomox.filter.judge import Judge
-from echomox.filter.stages import bayes
+from echomox.filter.stages import affect, bayes, esn, membranes
 from echomox.filter.words import NOTHING, Readers
-from echomox.log import Log
+from echomox.log import Log, logger
 
 SHOWN = 15
+DETAILS: dict[str, Callable[[Features, Context], dict[str, Any]]] = {
+    membranes.NAME: lambda features, context: membranes.trace(features),
+    esn.NAME: lambda features, context: esn.explain(features, context, esn.NETWORK),
+    affect.NAME: lambda features, context: affect.explain(features),
+}
+"""What more can be told, by the stage that tells it."""
 
 
 def explain(
@@ -55,6 +63,19 @@ def explain(
         "features": groups(features),
         "words": _words(features.words(junk_filter.ngrams), account, accounts),
     }
+
+
+def details(
+    data: bytes, account: str, accounts: Path, junk_filter: JunkFilter, wanted: Collection[str]
+) -> dict[str, Any]:
+    """What the stages in `wanted`, of DETAILS, saw and did, by their names; the rest as for `explain`."""
+    features = read(data[:READ_BYTES], Envelope(), len(data))
+    judge = Judge(accounts, lambda name: junk_filter, logger("filter"))
+    try:
+        context = judge.context(account)
+        return {name: DETAILS[name](features, context.another()) for name in DETAILS if name in wanted}
+    finally:
+        judge.close()
 
 
 def _words(tokens: tuple[str, ...], account: str, accounts: Path) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 from echomox.config.schema import JunkFilter
 from echomox.filter import combine
 from echomox.filter.combine import DECIDES
-from echomox.filter.context import Context, Counts, Stage, no_models, no_opinion
+from echomox.filter.context import Context, Counts, Question, Stage, no_models, no_opinion
 from echomox.filter.features import READ_BYTES, Envelope, Features, read
 from echomox.filter.learners import decode
 from echomox.filter.pipeline import Run
-from echomox.filter.stages import STAGES
+from echomox.filter.stages import STAGES, affect
 from echomox.filter.words import Reader, Readers
 from echomox.ipc import spool
 from echomox.ipc.schema import Classify, Evidence, Verdict
@@ -81,7 +81,7 @@ class Judge:
         self._readers.close()
 
     def features(self, request: Classify, spool_directory: Path) -> Features:
-        """Reads the message of a request. Raises ValueError for a bad spool id, OSError when the file is gone."""
+        """Reads the message of a request. Raises spool.BadId, OSError when the file is gone."""
         envelope = Envelope(request.mail_from, request.remote_ip, request.helo, request.tls, request.auth)
         data = request.source
         if data is None:
@@ -110,6 +110,9 @@ class Judge:
     def _read(self, request: Classify, spool_directory: Path) -> Features | None:
         try:
             return self.features(request, spool_directory)
+        except (spool.BadId, FileNotFoundError) as error:  # the one who asked is gone, or asks nonsense
+            self._log.warn("message not read", cid=request.cid, spool=request.spool, error=str(error))
+            return None
         except Exception:
             self._log.exception("message not read", cid=request.cid)
             return None
@@ -123,7 +126,7 @@ class Judge:
         questions = []
         for account, features, _ in asked:
             if account not in known:
-                known[account] = self._context(account)
+                known[account] = self.context(account)
             questions.append((features, known[account].another()))
 
         def failed(stage: Stage, place: int, error: Exception) -> None:
@@ -137,16 +140,17 @@ class Judge:
         run.examine([questions[place] for place in places], [asked[place].deadline for place in places])
         complete = dict(zip(places, run.complete))
         verdicts = []
-        for place, (item, (_, context)) in enumerate(zip(asked, questions)):
+        for place, (item, (features, context)) in enumerate(zip(asked, questions)):
             observe(context.evidence)
             if place in complete:
-                verdicts.append(self._verdict(item.account, context, complete[place]))
+                verdicts.append(self._verdict(item.account, (features, context), complete[place]))
             else:
                 evidence = no_opinion("read", "error")
                 verdicts.append(Verdict(item.account, 0.0, (evidence,), "fallback", 0, 0.0))
         return verdicts
 
-    def _verdict(self, account: str, context: Context, complete: bool) -> Verdict:
+    def _verdict(self, account: str, question: Question, complete: bool) -> Verdict:
+        features, context = question
         try:
             model: combine.Model | None = context.models(combine.NAME)
         except (ValueError, sqlite3.Error):
@@ -159,14 +163,18 @@ class Judge:
             if context.spam < SURE:
                 probability = max(acts, INBOX * probability)
         parts = self._parts if complete else "fallback"
-        return Verdict(account, probability, found.evidence, parts, context.ham + context.spam, acts)
+        felt: affect.Found | None = features.memo.get(affect.NAME)
+        profile = felt.profile if felt else ()
+        return Verdict(account, probability, found.evidence, parts, context.ham + context.spam, acts, profile)
 
     def _unlearned(self, evidence: Sequence[Evidence]) -> float:
         """P by what needs no training."""
         kept = [item for item in evidence if item.stage not in self._learned or item.weight >= DECIDES]
         return combine.combine(kept).probability
 
-    def _context(self, account: str) -> Context:
+    def context(self, account: str) -> Context:
+        """What stages are given for an account; as for an untrained one when its junk.db cannot be read. Good until
+        the judge is asked again."""
         settings = self._settings(account)
         try:
             reader = self._readers.get(account)
@@ -174,7 +182,9 @@ class Judge:
                 totals = reader.totals()
                 models = _models(reader, account, self._log)
                 return Context(settings.ngrams, totals.ham, totals.spam, reader.counts, models, settings=settings)
-        except (sqlite3.Error, OSError, StoreError):
+        except StoreError as error:  # no account name
+            self._log.warn("word counts not read", account=account, error=str(error))
+        except (sqlite3.Error, OSError):
             self._log.exception("word counts not read", account=account)
             self._readers.forget(account)
         return Context(settings.ngrams, 0, 0, _nothing, no_models, settings=settings)

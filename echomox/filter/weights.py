@@ -35,6 +35,8 @@ from echomox.log import Log
 from echomox.reservoir import ridge
 from echomox.reservoir.esn import POOLS, SEED, SIZE, BadWeights, Weights, make, pack, packed_size, unpack
 
+DIRECTORY = "reservoir"
+"""Its name, below paths.data."""
 WEIGHTS = "weights.dat"
 STATE = "state.db"
 VERSION = 1
@@ -49,6 +51,8 @@ CREATE TABLE ESN_STATE (
 ) WITHOUT ROWID;
 CREATE TABLE server (name TEXT PRIMARY KEY, data BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 """
+ROW = ("ReservoirSize", "SpectralRadius", "LeakRate", "Trained", "MessageCount")
+"""The columns of RESERVOIR beside AccountID."""
 _LAST = """
 SELECT data FROM trained CROSS JOIN contribution USING (message)
 WHERE part = ? ORDER BY position DESC LIMIT 1"""
@@ -200,6 +204,22 @@ class SharedWeights:
 # -- state.db ------------------------------------------------------------------
 
 
+def mend_state(directory: Path, log: Log) -> None:
+    """Moves a state.db that cannot be read aside: what it says is written anew as accounts learn. Raises OSError."""
+    if not (directory / STATE).exists():
+        return
+    try:
+        with closing(StateFile(directory)) as file:
+            damage = file.verify()
+    except sqlite3.DatabaseError as error:
+        damage = [str(error)]
+    if damage:
+        log.error("state.db is damaged; it is moved aside", directory=str(directory), what="; ".join(damage[:3]))
+        for suffix in ("-wal", "-shm"):
+            (directory / f"{STATE}{suffix}").unlink(missing_ok=True)
+        os.replace(directory / STATE, directory / f"{STATE}.damaged")
+
+
 class StateFile:
     """state.db, made when there is none. Raises sqlite3.Error."""
 
@@ -224,10 +244,9 @@ class StateFile:
 
     def put(self, account: str, row: dict[str, Any], states: Iterable[tuple[int, float, str]]) -> None:
         """row: as `esn.describe` gives it; states: (NeuronIndex, State, LastUpdate). In one transaction."""
-        fields = ("ReservoirSize", "SpectralRadius", "LeakRate", "Trained", "MessageCount")
         with self._transaction() as run:
             run.execute("DELETE FROM RESERVOIR WHERE AccountID = ?", (account,))
-            run.execute(_PUT, (account, *(row[name] for name in fields)))
+            run.execute(_PUT, (account, *(row[name] for name in ROW)))
             run.executemany(
                 "INSERT INTO ESN_STATE VALUES (?, ?, ?, ?)",
                 [(account, *state) for state in states],

@@ -96,7 +96,7 @@ def junk_path(accounts: Path, account: str) -> Path:
     return accounts / account_name(account) / FILE
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     connection = sqlite3.connect(f"file:{quoted}?mode=rw", timeout=5.0, isolation_level=None, uri=True)
     connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
@@ -180,7 +180,7 @@ class Writer:
         fresh = not path.exists()
         if fresh:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._connection = _connect(path)
+        self._connection = connect(path)
         self._connection.execute("PRAGMA journal_mode=WAL")
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
@@ -304,7 +304,7 @@ class Reader:
     def __init__(self, path: Path, decode: Decode = no_parts) -> None:
         """Raises OSError when there is none, sqlite3.Error when it cannot be read."""
         self.inode = path.stat().st_ino
-        self._connection = _connect(path)
+        self._connection = connect(path)
         self._connection.execute("PRAGMA query_only=1")
         self._decode = decode
         self._version = -1

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = 2
+VERSION = 3
 EVERY = "*"
 """As the account of `Listen`: bells of all accounts."""
 
@@ -69,7 +69,8 @@ class Verdict:
     """The filter's answer for one account. parts: "all" when every stage ran, "fallback" when some did not.
     learned: messages this account's filter has been trained with; 0 means that it knows nothing yet. acts: the
     probability that decides where the mail goes, None for `probability`; less than it in an account that was
-    taught one kind only, whose mail stays in the Inbox unless parts that need no teaching object."""
+    taught one kind only, whose mail stays in the Inbox unless parts that need no teaching object. profile: the ten
+    values of AFFECTIVE_STATE, in the order of reservoir.affect.FIELDS; empty where the affective stage did not run."""
 
     account: str
     probability: float
@@ -77,6 +78,7 @@ class Verdict:
     parts: str
     learned: int
     acts: float | None = None
+    profile: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

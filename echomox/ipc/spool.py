@@ -13,16 +13,20 @@ from pathlib import Path
 _ID = re.compile(r"([A-Za-z0-9-][A-Za-z0-9.-]{0,99})/([A-Za-z0-9-][A-Za-z0-9.-]{0,199})", re.ASCII)
 
 
+class BadId(ValueError):
+    """A name that is no spool id."""
+
+
 def resolve(spool: Path, name: str) -> Path:
-    """The file of a spool id below `spool`; raises ValueError for anything that is not an id."""
+    """The file of a spool id below `spool`; raises BadId for anything that is not an id."""
     found = _ID.fullmatch(name)
     if not found:
-        raise ValueError("not a spool id")
+        raise BadId("not a spool id")
     return spool / found[1] / found[2]
 
 
 def read(spool: Path, name: str, limit: int) -> bytes:
-    """At most `limit` first bytes of a spooled message. Raises ValueError for a bad id, OSError when it is
+    """At most `limit` first bytes of a spooled message. Raises BadId, OSError when it is
     gone.
     """
     descriptor = os.open(resolve(spool, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -47,8 +47,9 @@ class Fault:
 
 KINDS = (
     "database", "file", "content", "size", "parts", "counts", "uid", "counter", "tombstone", "orphan", "directory",
-    "search",
+    "search", "filter",
 )  # fmt: skip
+"""filter: its files, which `echomox verifydata` looks at beside the store's."""
 
 _COUNTS = """
 SELECT b.id, b.name, b.total, b.deleted, b.unread, b.unseen, b.size,

@@ -36,7 +36,7 @@ from echomox.log import SINK, logger
 from echomox.supervisor.crew import Crew, Seat, describe_status
 from echomox.supervisor.fork import fork, freeze, preload, preload_late, prepare, threads
 from echomox.supervisor.listen import ListenError, Listeners, Wanted, wanted
-from echomox.supervisor.memory import pss
+from echomox.supervisor.memory import give_back, pss
 from echomox.supervisor.notify import Notifier, inherited_sockets
 from echomox.supervisor.pidfile import PidFile
 from echomox.supervisor.privileges import acting_as, find_user
@@ -324,6 +324,7 @@ class Supervisor:
             self._log.info("all services ready", workers=len(self.crew.seats))
             self._notifier.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={len(self.crew.seats)} workers")
             self._on_ready()
+            give_back()
         if self._reload_began is not None:
             self._finish_reload(time.monotonic() - self._reload_began)
 

@@ -27,6 +27,8 @@ def strategy(hint):
     if hint in LEAVES:
         return LEAVES[hint]
     arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and arguments[-1] is not Ellipsis:
+        return st.tuples(*[strategy(argument) for argument in arguments])
     if typing.get_origin(hint) is tuple:
         return st.lists(strategy(arguments[0]), max_size=4).map(tuple)
     if arguments:

@@ -2,13 +2,14 @@
 
 import sqlite3
 import time
+from math import isfinite
 
 import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import stats
 from echomox.filter.context import Stage
-from echomox.filter.explain import explain
+from echomox.filter.explain import DETAILS, details, explain
 from echomox.filter.features import READ_BYTES
 from echomox.filter.judge import Judge, fallback_judge
 from echomox.filter.learn import BadRecord, Delta, pack, unpack
@@ -336,6 +337,27 @@ def test_a_broken_junk_db_makes_the_account_untrained_for_now(accounts, log):
     assert found.learned == 0 and found.evidence[0].weight == 0.0
 
 
+def test_a_verdict_carries_the_profile_of_the_message(accounts, log):
+    joy = mail("what a wonderful, happy day; I am so glad")
+    for found in judge(accounts, log).verdicts(question("u0", "new", source=joy), accounts):
+        assert len(found.profile) == 10 and all(map(isfinite, found.profile))
+        assert found.profile[0] > found.profile[1]
+    (unread,) = judge(accounts, log).verdicts(question("u0", source=None, spool="smtp.0/none"), accounts)
+    (alone,) = fallback_judge(accounts, lambda name: SETTINGS, log).verdicts(question("u0", source=joy), accounts)
+    assert unread.profile == alone.profile == ()
+
+
+@pytest.mark.parametrize("account, spool", [("u0", "smtp.0/none"), ("u0", "../../etc/passwd"), ("../x", None)])
+def test_what_is_ordinary_is_a_warning_without_a_traceback(accounts, account, spool, monkeypatch):
+    written = []
+    log = Log("test", sink=Sink())
+    monkeypatch.setattr(Log, "warn", lambda self, event, **fields: written.append(event))
+    monkeypatch.setattr(Log, "exception", lambda self, event, **fields: pytest.fail(event))
+    asked = question(account, source=None, spool=spool) if spool else question(account)
+    judge(accounts, log).verdicts(asked, accounts)
+    assert written == ["message not read" if spool else "word counts not read"]
+
+
 # -- for people ----------------------------------------------------------------
 
 
@@ -348,6 +370,15 @@ def test_explain_shows_groups_words_and_the_decision(account, accounts, log):
     assert found["header"].startswith("X-EchoMox-Verdict: " + found["place"])
     (verdict,) = judge(accounts, log).verdicts(question("u0", source=mail("cheap offer")), accounts)
     assert found["probability"] == verdict.probability
+
+
+def test_details_are_those_that_are_asked_for(account, accounts):
+    text = mail("cheap offer, act now")
+    assert details(text, "u0", accounts, SETTINGS, []) == {}
+    found = details(text, "u0", accounts, SETTINGS, DETAILS)
+    assert list(found) == ["membranes", "esn", "affect"]
+    assert found["esn"]["weight"] == 0.0 and found["esn"]["inputs"] and found["esn"]["states"]
+    assert found["membranes"]["events"] and len(found["affect"]["profile"]) == 10
 
 
 def test_explain_of_an_account_that_knows_nothing(accounts, log):

@@ -19,6 +19,7 @@ from echomox.filter.weights import (
     esn_states,
     gather,
     known,
+    mend_state,
     prepare,
     publish,
     record,
@@ -207,3 +208,19 @@ def test_a_state_file_of_another_version_is_refused(tmp_path):
     with pytest.raises(sqlite3.DatabaseError, match="version 9"):
         StateFile(tmp_path)
     assert "version 9" in verify(tmp_path)[0]
+
+
+def test_a_damaged_state_file_is_moved_aside(tmp_path):
+    StateFile(tmp_path).close()
+    path = tmp_path / "state.db"
+    path.write_bytes(b"no database at all" * 100)
+    mend_state(tmp_path, Log("test", sink=Sink()))
+    assert (tmp_path / "state.db.damaged").read_bytes().startswith(b"no database")
+    StateFile(tmp_path).close()
+
+
+def test_a_good_state_file_stays(tmp_path):
+    StateFile(tmp_path).close()
+    before = (tmp_path / "state.db").read_bytes()
+    mend_state(tmp_path, Log("test", sink=Sink()))
+    assert (tmp_path / "state.db").read_bytes() == before

@@ -29,6 +29,7 @@ SAMPLES = [
     Classify("cid", (), None, "smtp.0/x", "", "::1", "", False),
     Classify("cid", (), b"", "", "", "::1", "", False, (("spf", "pass"), ("dkim", "fail"))),
     Verdicts((Verdict("u0", 0.0, (EVIDENCE, EVIDENCE), "all", 7), Verdict("u1", 1.0, (), "fallback", 0, 0.5))),
+    Verdicts((Verdict("u0", 0.5, (), "all", 7, None, (0.25, -1.0, 0.0)),)),
 ]
 
 
@@ -49,10 +50,10 @@ def test_every_message_type_has_its_own_name():
 
 
 def test_a_whole_number_may_stand_for_a_float():
-    verdict = [["u0", 1, [], "all", 0, None]]
+    verdict = [["u0", 1, [], "all", 0, None, [1]]]
     (message, _) = decode(wire([VERSION, "Verdicts", 0, [verdict]]))
     assert isinstance(message, Verdicts)
-    assert type(message.verdicts[0].probability) is float
+    assert type(message.verdicts[0].probability) is type(message.verdicts[0].profile[0]) is float
 
 
 BAD = {
@@ -78,9 +79,11 @@ BAD = {
     "bytes as string": wire([VERSION, "Ring", 0, [b"a", 1]]),
     "none as string": wire([VERSION, "Ring", 0, [None, 1]]),
     "string as array": wire([VERSION, "Verdicts", 0, ["ab"]]),
-    "not a number": wire([VERSION, "Verdicts", 0, [[["u", float("nan"), [], "all", 0]]]]),
-    "infinite": wire([VERSION, "Verdicts", 0, [[["u", float("inf"), [], "all", 0]]]]),
-    "bad within": wire([VERSION, "Verdicts", 0, [[["u", 0.5, [["s", 0.5, 1.0, [1]]], "all", 0]]]]),
+    "not a number": wire([VERSION, "Verdicts", 0, [[["u", float("nan"), [], "all", 0, None, []]]]]),
+    "infinite": wire([VERSION, "Verdicts", 0, [[["u", float("inf"), [], "all", 0, None, []]]]]),
+    "profile not finite": wire([VERSION, "Verdicts", 0, [[["u", 0.5, [], "all", 0, None, [float("nan")]]]]]),
+    "profile no numbers": wire([VERSION, "Verdicts", 0, [[["u", 0.5, [], "all", 0, None, ["1"]]]]]),
+    "bad within": wire([VERSION, "Verdicts", 0, [[["u", 0.5, [["s", 0.5, 1.0, [1]]], "all", 0, None, []]]]]),
     "not UTF-8": b"\x94\x01\xa4Ring\x00\x92\xa1\xff\x01",
     "more after it": wire([VERSION, "Ring", 0, ["a", 1]]) + b"\x00",
     "cut": wire([VERSION, "Ring", 0, ["a", 1]])[:-1],
