@@ -185,7 +185,7 @@ def run_row(row: Row, runs: int, seconds: float) -> dict[str, Any]:
     }
     for key in results[0]:
         values = [result[key] for result in results]
-        merged[key] = statistics.median(values) if isinstance(values[0], (int, float)) else values[0]
+        merged[key] = round(statistics.median(values), 3) if isinstance(values[0], (int, float)) else values[0]
     if row.trained:
         for share in ("verdicts_full", "verdicts_fallback"):
             merged[share] = after.get(share, 0) - before.get(share, 0)
