@@ -44,6 +44,9 @@ NOT_UNDERSTOOD = frozenset({500, 501, 502, 504})
 OUR_FAULT = Reply(451, "4.3.0", "Local error, try again later")
 TIMEOUT = Reply(421, "4.4.2", "Timeout, closing connection")
 TOO_MANY = Reply(421, "4.7.0", "Too many commands that are not understood, closing connection")
+STRANGERS = 100
+"""Recipients that do not exist, on one connection: more are not a mistake but a search for addresses."""
+TOO_MANY_STRANGERS = Reply(421, "4.7.0", "Too many unknown recipients, closing connection")
 HTTP = Reply(554, "5.5.1", "This is a mail server, it does not speak HTTP")
 UNKNOWN = Reply(500, "5.5.2", "Command not recognized")
 BARE_COMMAND = Reply(500, "5.5.2", "Commands end in CRLF and hold no other CR, LF or NUL")
@@ -98,6 +101,7 @@ class SmtpSession(SMTP):
         self.answer: Any = None
         """Takes the next line instead of a command (AUTH)."""
         self.bad_commands = 0
+        self.strangers = 0
         self.failed_logins = 0
         self.messages = 0
         self._lines = LineInput(service.line_limit)
@@ -418,6 +422,10 @@ class SmtpSession(SMTP):
             self.bad_commands += 1
             if self.bad_commands >= self.service.limits.bad_commands:
                 self.close(TOO_MANY)
+        elif reply.code == 550 and reply.enhanced == "5.1.1":
+            self.strangers += 1
+            if self.strangers >= STRANGERS:
+                self.close(TOO_MANY_STRANGERS)
 
     def _flush(self) -> None:
         if self._out:

@@ -229,6 +229,17 @@ def test_recipients_are_limited():
     assert answer[-1] == 452
 
 
+def test_a_search_for_addresses_ends_the_connection():
+    class Nobody(Recorder):
+        def recipient(self, session, address):
+            return Reply(550, "5.1.1", "No such mailbox here")
+
+    lines = [f"RCPT TO:<u{n}@example.org>" for n in range(150)]
+    answer = codes(talk(script(HELLO, "MAIL FROM:<a@b.c>", *lines), role=Nobody()))
+    assert answer.count(550) == 100
+    assert answer[-1] == 421
+
+
 def test_commands_that_are_not_understood_end_the_connection():
     answer = talk(script(*["FOO"] * 20))
     assert codes(answer) == [500] * 10 + [421]
