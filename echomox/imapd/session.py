@@ -61,8 +61,6 @@ CHUNK = 96 * 1024  # bytes of output that are gathered before they are written
 HIGH_WATER = 256 * 1024
 TURN = 0.002  # seconds that one connection may go on before the others have their turn
 
-FAILED_LOGINS = 5  # end the connection, as on SMTP
-
 REFUSED: Mapping[type[StoreError], tuple[str, str]] = {
     NoSuchMailbox: ("No such mailbox", "NONEXISTENT"),
     MailboxExists: ("Mailbox exists", "ALREADYEXISTS"),
@@ -86,16 +84,15 @@ class Session(asyncio.Protocol):
     to read on. upload: the streamed literal of the command under way."""
 
     __slots__ = (
-        "bad", "bucket", "cid", "deadline", "enabled", "ended", "ending", "entry", "failed_logins", "flow", "hub",
-        "idle_tag", "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row",
-        "scheduled", "service", "state", "tag", "task", "tls", "transport", "upload", "view", "waiting",
+        "bad", "bucket", "cid", "deadline", "enabled", "ended", "ending", "entry", "flow", "hub", "idle_tag", "lost",
+        "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "scheduled", "service",
+        "state", "tag", "task", "tls", "transport", "upload", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, service: Service, implicit_tls: bool) -> None:
         self.service: Service = service
         self.tls = implicit_tls
         self.ended = False
-        self.failed_logins = 0
         self.receiver = Receiver()
         self.state = State.NOT_AUTHENTICATED
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -460,10 +457,6 @@ class Session(asyncio.Protocol):
         if row is not None and self.state is not State.LOGOUT:
             self._look(row.flags)
         self._answer(tag, self._refusal(error))
-        if isinstance(error, No) and error.code == "AUTHENTICATIONFAILED":
-            self.failed_logins += 1
-            if self.failed_logins >= FAILED_LOGINS:
-                self.bye(b"* BYE Too many failed logins\r\n")
 
     def _refusal(self, error: Exception) -> bytes:
         """Word, code and text of a NO."""
