@@ -41,6 +41,12 @@ class Listeners:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    certificate: str = option("", "PEM file of the certificate chain, relative to the configuration directory.")
+    key: str = option("", "PEM file of its private key, relative to the configuration directory.")
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     certificate: str = option(
         "",
@@ -48,6 +54,18 @@ class Tls:
     )
     key: str = option("", "PEM file of its private key, relative to the configuration directory.")
     minimum: str = option("1.2", "Oldest TLS version that is spoken.", choices=("1.2", "1.3"))
+    names: dict[str, Certificate] = option(
+        dict,
+        'Certificates of further names, for clients that ask for them (SNI): "mail.example.net", or "*.example.net" for '
+        "one label more. Other clients get the one above.",
+    )
+    session_tickets: bool = option(True, "Let clients resume TLS sessions, which saves most of a handshake.")
+    client_ca: str = option(
+        "",
+        "PEM file of the authorities, or of single certificates, that clients' own certificates may come from: with one "
+        "of those that stand at an account a client logs in without a password (EXTERNAL). Submission and IMAP only; "
+        "empty: clients are not asked for one.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +76,7 @@ class Workers:
     submission: int = option(0, "Acceptors of ports 587 and 465. 0: one.", low=0, high=64)
     imap: int = option(0, "Acceptors of ports 143 and 993. 0: one per core.", low=0, high=64)
     classifier: int = option(0, "Classifiers. 0: one per core.", low=0, high=64)
+    queuerunner: int = option(0, "Processes that deliver the queue's mail. 0: one.", low=0, high=16)
     heartbeat_timeout: float = option(30.0, "A worker that is silent so long is killed and replaced.", low=1)
     drain_time: float = option(600.0, "How long sessions may go on after a reload before they are ended.", low=0)
     stop_time: float = option(3.0, "How long sessions may go on after a stop before they are ended.", low=0)
@@ -98,6 +117,13 @@ class Limits:
     mime_parts: int = option(1000, "MIME parts of a message.", low=10)
     received_hops: int = option(100, "Received fields before a message counts as looping.", low=30)
     bad_commands: int = option(10, "Commands not understood before the connection is ended.", low=3)
+    greeting_delay: float = option(
+        0.0,
+        "How long port 25 waits before its greeting; a client that speaks before it is no mail server and is refused. "
+        "0: no wait.",
+        low=0,
+        high=60,
+    )
     command_timeout: float = option(300.0, "Silence of an SMTP client between commands.", low=10)
     data_timeout: float = option(180.0, "Silence of an SMTP client within a message.", low=10)
     message_timeout: float = option(1800.0, "Longest time for one whole message.", low=60)
@@ -106,6 +132,28 @@ class Limits:
         1860.0, "IMAP: silence of a client after login; IDLE included (RFC 9051 5.4).", low=1800
     )
     tls_timeout: float = option(30.0, "TLS handshake.", low=5)
+    messages_per_minute: int = option(
+        500, "Messages taken per minute from an address (x3, x9), and for an account. 0: no limit.", low=0
+    )
+    messages_per_day: int = option(10_000, "The same per day. 0: no limit.", low=0)
+    bytes_per_minute: int = option(
+        1_000_000_000, "Bytes of messages per minute from an address (x3, x9), and for an account. 0: no limit.", low=0
+    )
+    bytes_per_day: int = option(3_000_000_000, "The same per day. 0: no limit.", low=0)
+    first_time_delay: float = option(
+        15.0,
+        "How long mail of a sender that an account does not know waits before it is accepted, so that lists of bad "
+        "senders may learn of a new one. 0: not at all.",
+        low=0,
+        high=120,
+    )
+    unknown_delay: float = option(
+        5.0, "How long the answer takes that a recipient does not exist, on port 25. 0: no delay.", low=0, high=60
+    )
+    login_delay: float = option(1.0, "How long the answer takes that a login has failed. 0: no delay.", low=0, high=60)
+    slow_answers: bool = option(
+        True, "Answer a client that looks for addresses or passwords one byte a second from then on."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +176,11 @@ class Auth:
         low=4,
         high=15,
     )
+    plus: bool = option(
+        False,
+        "Also offer SCRAM with channel binding (-PLUS, tls-server-end-point). Some clients, Debian 12's mutt among them, "
+        "then fail to log in over TLS 1.3.",
+    )
     cache_time: float = option(
         300.0, "How long a verified PLAIN or LOGIN password is remembered by a worker. 0: never.", low=0
     )
@@ -140,6 +193,13 @@ class Filter:
     )
     learn_interval: float = option(1.0, "Pause between looks of the trainer for new moves and flags.", low=0.1)
     authserv_id: str = option("", "Name in Authentication-Results; empty: the host name.")
+    dnsbl: tuple[str, ...] = option(
+        (),
+        'DNS lists of bad senders, as "zen.example.net". They are asked at the end, of mail that would be accepted '
+        "from a sender who is not known or is in doubt, and only while they answer as RFC 5782 says they do.",
+    )
+    dnswl: tuple[str, ...] = option((), "DNS lists of good senders, asked in the same cases; they come before `dnsbl`.")
+    dnsbl_watch: bool = option(True, "Look each day whether our own public addresses stand on a list of `dnsbl`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +216,74 @@ class Logs:
 @dataclass(frozen=True, slots=True)
 class Dns:
     resolver: str = option("system", '"system", "none" (every question has an instant negative answer) or "HOST:PORT".')
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The queue of mail to other servers."""
+
+    schedule: tuple[float, ...] = option(
+        (0.0, 450.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 57600.0),
+        "Pauses before each try, the first one included; after the last one the message is given back.",
+        low=0,
+        high=2_592_000,
+    )
+    jitter: float = option(0.1, "Each pause is longer or shorter by up to this part of it.", low=0, high=0.5)
+    delay_attempt: int = option(
+        5, "After so many failed tries the sender is told that there is a delay. 0: never.", low=0, high=100
+    )
+    delay_after: float = option(0.0, "The same by time: so long after the message came. 0: by tries alone.", low=0)
+    concurrency: int = option(100, "Transactions under way at once, in each process.", low=1, high=5000)
+    destination_concurrency: int = option(
+        20, "Highest number of connections to one destination; it begins with 5, grows with success.", low=1, high=1000
+    )
+    dead_time: float = option(
+        60.0, "How long a destination that could not be reached is left alone; doubles each time.", low=1
+    )
+    dead_time_most: float = option(900.0, "And how long at most.", low=1)
+    return_size: int = option(
+        262_144, "Largest message that is returned whole in a report; of larger ones the header.", low=0, high=10_485_760
+    )
+    keep_delivered: float = option(604_800.0, "How long what became of delivered mail is kept. 0: not at all.", low=0)
+    keep_failed: float = option(2_592_000.0, "The same for mail that could not be delivered.", low=0)
+    suppress: bool = option(
+        True, "Remember, per account, recipients whose servers say that they do not exist, and send no more to them."
+    )
+    suppress_after: int = option(1, "How many such answers it takes.", low=1, high=100)
+    min_free: int = option(67_108_864, "New mail is refused for now (452) when the disk has less space left.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """How mail goes out. Times are those of RFC 5321 4.5.3.2 unless said otherwise."""
+
+    helo: str = option("", "Name in EHLO; empty: the host name.")
+    source4: str = option("", "IPv4 address to connect from; empty: the system chooses.")
+    source6: str = option("", "IPv6 address to connect from; empty: the system chooses.")
+    family: str = option("any", "IP versions to use.", choices=("any", "ipv4", "ipv6"))
+    port: int = option(25, "Port of other servers. For tests.", low=1, high=65535)
+    https_port: int = option(443, "Port that MTA-STS policies are fetched from. For tests.", low=1, high=65535)
+    ca_file: str = option(
+        "",
+        "PEM file of the certification authorities that are trusted, relative to the configuration directory; empty: "
+        "the system's.",
+    )
+    connect_timeout: float = option(30.0, "TCP connection.", low=0.05)
+    greeting_timeout: float = option(300.0, "Greeting of the other server.", low=0.05)
+    command_timeout: float = option(300.0, "Reply to a command.", low=0.05)
+    tls_timeout: float = option(30.0, "TLS handshake.", low=0.05)
+    data_timeout: float = option(120.0, "Reply to DATA.", low=0.05)
+    block_timeout: float = option(180.0, "Silence of the network while a message goes out.", low=0.05)
+    end_timeout: float = option(600.0, "Reply to the end of a message.", low=0.05)
+    attempt_timeout: float = option(
+        1800.0, "Longest time of one try with all its hosts; what was not decided by then is tried again later.", low=0.2
+    )
+    addresses: int = option(6, "Addresses that are tried in one try.", low=1, high=100)
+    idle_time: float = option(
+        5.0, "How long a connection is kept for the next message to the same host. 0: it is not.", low=0
+    )
+    messages_per_connection: int = option(100, "Messages after which a connection is not used again.", low=1)
+    idle_connections: int = option(200, "Connections kept at once, per process.", low=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +304,8 @@ class Static:
     auth: Auth = option(Auth, "Logins.")
     filter: Filter = option(Filter, "The spam filter, server-wide.")
     dns: Dns = option(Dns, "Name resolution.")
+    queue: Queue = option(Queue, "Mail to other servers.")
+    outbound: Outbound = option(Outbound, "Delivery to other servers.")
     logs: Logs = option(Logs, "Logs.")
 
 
@@ -183,10 +313,62 @@ class Static:
 
 
 @dataclass(frozen=True, slots=True)
+class Transport:
+    """A way for mail to leave; see `routes`."""
+
+    kind: str = option(
+        "direct",
+        "direct: to the hosts that the recipient's domain names. smtp: all to one host, port 25 unless said otherwise. "
+        "submission, submissions: to one host with STARTTLS on port 587, or TLS from the first byte on port 465. "
+        "socks: direct, through a SOCKS5 proxy. fail: give back at once.",
+        choices=("direct", "smtp", "submission", "submissions", "socks", "fail"),
+    )
+    host: str = option("", "The host of smtp, submission and submissions; of socks, the proxy.")
+    port: int = option(0, "Its port. 0: the usual one.", low=0, high=65535)
+    user: str = option("", "Login at the host or proxy; empty: none.")
+    password_file: str = option(
+        "", "File with the password, in its first line; relative to the configuration directory, readable by the server."
+    )
+    tls: str = option(
+        "default",
+        "default: as the kind says (smtp: when offered). required: not without, and the certificate must be right. "
+        "none: no TLS.",
+        choices=("default", "required", "none"),
+    )
+    family: str = option("any", "IP versions to use.", choices=("any", "ipv4", "ipv6"))
+    code: int = option(550, "fail: the reply code, 4xx to keep trying or 5xx.", low=400, high=599)
+    text: str = option("Delivery is switched off by the administrator", "fail: what the sender is told.")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The first one that fits says the transport: of the account, then of the sender's domain, then these."""
+
+    from_domains: tuple[str, ...] = option((), 'Sender domains: "example.org", ".example.org" with all below it. Empty: all.')
+    to_domains: tuple[str, ...] = option((), "Recipient domains, in the same form. Empty: all.")
+    minimum_attempt: int = option(1, "Only from this try on.", low=1, high=100)
+    transport: str = option("", "Name of the transport.")
+
+
+@dataclass(frozen=True, slots=True)
 class Dkim:
     selector: str = option("", "Name under _domainkey.")
     algorithm: str = option("ed25519", "Kind of key.", choices=("ed25519", "rsa"))
     key: str = option("", "PEM file of the private key, relative to the configuration directory.")
+
+
+@dataclass(frozen=True, slots=True)
+class MtaSts:
+    """The MTA-STS policy to publish for a domain; `echomox mtasts policy DOMAIN` prints its text."""
+
+    mode: str = option(
+        "none",
+        "none: no policy. testing: others report trouble but deliver. enforce: others deliver only with TLS and a right "
+        "certificate.",
+        choices=("none", "testing", "enforce"),
+    )
+    max_age: int = option(604_800, "Seconds for which others may remember it.", low=86_400, high=31_557_600)
+    mx: tuple[str, ...] = option((), 'MX hosts, "*.example.org" for any one label; empty: the host name of this server.')
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +380,10 @@ class Domain:
     )
     case_sensitive: bool = option(False, "Whether You@ and you@ are two addresses.")
     dkim: tuple[Dkim, ...] = option((), "Signing keys.")
+    alias_of: str = option(
+        "", "Another domain of this file: every address of it is one here too. This domain has no addresses of its own."
+    )
+    routes: tuple[Route, ...] = option((), "Routes for mail from senders at this domain.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +425,51 @@ class JunkFilter:
         choices=("rk4", "euler"),
     )
     ridge: float = option(3.0, "Lambda of the network's ridge regression.", low=0.000001, high=1_000_000)
+    strict: float = option(
+        0.8,
+        "By this `junk` and `reject` are multiplied for mail that came without TLS, from an address whose name does "
+        "not lead back to it, or with none of the account's addresses in To and Cc. 1: no difference.",
+        low=0.1,
+        high=1,
+    )
+    reject_code: str = option(
+        "550",
+        "How mail is refused for what is in it: 550 for ever, or 451 for now, so that a real sender gets word from "
+        "his server after some days.",
+        choices=("550", "451"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """Mail that fits all conditions given here goes to `mailbox`. The first that fits holds. Conditions are regular
+    expressions (RE2) that may fit anywhere; case does not count."""
+
+    address: str = option("", "Only mail to this address of the account; empty: to any.")
+    mail_from: str = option("", "Of the envelope's sender.")
+    message_from: str = option("", "Of the address in From.")
+    verified_domain: str = option(
+        "", "A domain that SPF or DKIM prove to stand behind it, or one above that: example.org fits mail.example.org."
+    )
+    headers: dict[str, str] = option(
+        dict, 'Of header fields: expressions for a whole name and for its value, as { "list-id" = "<dev[.]example>" }.'
+    )
+    mailbox: str = option("", "Where mail that fits goes; empty: where it would go without.")
+    list_allow_domain: str = option(
+        "",
+        "A mailing list's domain: mail that fits and is proved to come from it is never junk, and DMARC policies are "
+        "not enforced on it.",
+    )
+    is_forward: bool = option(
+        False,
+        "Mail that fits was sent on by a server you trust: the address it came from says nothing of it, and DMARC "
+        "policies are not enforced. To be used with `verified_domain`.",
+    )
+    message_auth_required: bool = option(
+        False, "Refuse mail that fits unless SPF or DKIM prove the domain in From (550 5.7.26)."
+    )
+    accept_rejects: str = option("", "A mailbox for mail that fits and would be refused.")
+    comment: str = option("", "For people.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +480,61 @@ class Account:
     full_name: str = option("", "For people.")
     disabled: bool = option(False, "Refuse logins; mail still arrives.")
     admin: bool = option(False, "May use the admin pages.")
+    imap_without: tuple[str, ...] = option(
+        (), 'IMAP keywords that its clients are not offered, as ["QRESYNC"]: a way round their bugs.'
+    )
     quota: int = option(0, "Bytes of mail it may hold. 0: no limit.", low=0)
+    max_outgoing_messages_per_day: int = option(
+        1000, "Messages to other servers in 24 hours, each recipient counted as one. 0: no limit.", low=0
+    )
+    max_first_time_recipients_per_day: int = option(
+        200, "Recipients in 24 hours to whom it has not sent before. 0: no limit.", low=0
+    )
+    unique_return_addresses: bool = option(
+        False,
+        "Give each message a return address of its own (you+id@), by which what comes back is known for a bounce. "
+        "The domain needs a separator.",
+    )
+    show_ip: bool = option(False, "Show the address of the client in the Received field of mail it sends.")
+    generated_passwords_only: bool = option(False, "Passwords are made up by the server; own ones are refused.")
+    client_certificates: tuple[str, ...] = option(
+        (), "SHA-256 fingerprints, 64 hexadecimal digits, of TLS client certificates that log in to it; see tls.client_ca."
+    )
+    refuse: tuple[str, ...] = option((), 'Addresses that its "@domain" does not take.')
+    forward: tuple[str, ...] = option((), "Addresses that its mail is sent on to; what is junk is not.")
+    forward_keep: bool = option(True, "Keep a copy of what is sent on.")
+    forward_junk: bool = option(False, "Send on junk too. Other servers may think less of ours for it.")
+    trash_days: int = option(0, "Days after which messages in Trash are removed. 0: never.", low=0)
+    junk_days: int = option(0, "Days after which messages in Junk are removed. 0: never.", low=0)
+    rejects_days: int = option(14, "Days that copies of refused mail are kept in Rejects.", low=1)
+    rejects_messages: int = option(1000, "Most messages kept in Rejects.", low=1)
     junk_filter: JunkFilter = option(JunkFilter, "Its spam filter.")
+    rulesets: tuple[Ruleset, ...] = option((), "Rules for its mail.")
+    routes: tuple[Route, ...] = option((), "Routes for its mail.")
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An address that stands for others: an alias or a small mailing list."""
+
+    members: tuple[str, ...] = option(
+        (), "Addresses of accounts, of other aliases, and of people elsewhere. Each gets one copy."
+    )
+    description: str = option("", "For people.")
+    post: str = option(
+        "public",
+        "Who may write to it: public, all; members, those in From who are members, proved by DMARC or by a login.",
+        choices=("public", "members"),
+    )
+    list_members: bool = option(True, "Whether members may see who the others are.")
+    allow_send_as: bool = option(False, "Whether members may send with its address as the sender.")
+    own_posts: bool = option(True, "Whether a member gets back what the member wrote.")
+    forward_junk: bool = option(False, "Send junk on to members elsewhere too.")
+    owner: str = option(
+        "",
+        "The account whose filter judges what goes to members elsewhere, and that gets it when it is junk; empty: the "
+        "first account among the members, else the postmaster.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,3 +543,6 @@ class Dynamic:
 
     domains: dict[str, Domain] = option(dict, "Domains by name (U-labels or A-labels, lower case).")
     accounts: dict[str, Account] = option(dict, "Accounts by name.")
+    aliases: dict[str, Alias] = option(dict, "Aliases and lists by address.")
+    transports: dict[str, Transport] = option(dict, "Ways for mail to leave, by name.")
+    routes: tuple[Route, ...] = option((), "Routes for all mail.")

@@ -1,4 +1,4 @@
-"""Arguments of FETCH and STORE. RFC 9051 6.4.5 and 6.4.6, RFC 3501 6.4.5, RFC 7162 3.1.3 and 3.1.4
+"""Arguments of FETCH and STORE. RFC 9051 6.4.5 and 6.4.6, RFC 3501 6.4.5, RFC 3516 4.2, RFC 7162 3.1.3 and 3.1.4
 (CONDSTORE).
 
 The RFC822 items are sections under another label: RFC822.HEADER is BODY.PEEK[HEADER], RFC822.TEXT is
@@ -26,6 +26,7 @@ _PLAIN = frozenset(
         "MODSEQ", "EMAILID", "THREADID", "SAVEDATE",
     )
 )  # fmt: skip
+_BINARY = frozenset(("BINARY", "BINARY.PEEK", "BINARY.SIZE"))
 _MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
@@ -60,7 +61,19 @@ class Section:
     label: bytes
 
 
-FetchItem = Item | Section
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """BINARY[...] and BINARY.SIZE[...] (RFC 3516 4.2, RFC 9051 6.4.5): a part without its transfer encoding. part: ()
+    for the whole message; size: how many octets only; partial, label: as of Section."""
+
+    part: tuple[int, ...]
+    peek: bool
+    size: bool
+    partial: tuple[int, int] | None
+    label: bytes
+
+
+FetchItem = Item | Section | Binary
 
 _RFC822 = {
     "RFC822": Section((), "", (), False, None, b"RFC822"),
@@ -135,6 +148,8 @@ def _item(parser: Parser) -> FetchItem:
     name = parser.word()
     if parser.next_is(b"[") and name in ("BODY", "BODY.PEEK"):
         return _section(parser, name == "BODY.PEEK")
+    if name in _BINARY:
+        return _binary(parser, name)
     if name in _PLAIN:
         return Item(name)
     if name in _RFC822:
@@ -178,6 +193,18 @@ def _section(parser: Parser, peek: bool) -> Section:
     if partial:
         label += b"<%d>" % partial[0]
     return Section(part, text, fields, peek, partial, label)
+
+
+def _binary(parser: Parser, name: str) -> Binary:
+    parser.expect(b"[")
+    part = () if parser.next_is(b"]") else _part(parser)
+    parser.expect(b"]")
+    size = name == "BINARY.SIZE"
+    partial = None if size else _partial(parser)
+    label = b"%b[%b]" % (b"BINARY.SIZE" if size else b"BINARY", b".".join(b"%d" % number for number in part))
+    if partial:
+        label += b"<%d>" % partial[0]
+    return Binary(part, size or name == "BINARY.PEEK", size, partial, label)
 
 
 def _part(parser: Parser) -> tuple[int, ...]:

@@ -377,6 +377,7 @@ PARSERS: Mapping[str, Callable[[Parser], Arguments]] = {
     "UID MOVE": transfer,
     "UID SEARCH": searching.search,
     "UID STORE": fetch.store,
+    "UNAUTHENTICATE": nothing,
     "UNSELECT": nothing,
     "UNSUBSCRIBE": of_mailbox,
 }

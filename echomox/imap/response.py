@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from echomox.imap import mutf7
-from echomox.imap.fetch import FetchItem, Section
+from echomox.imap.fetch import Binary, FetchItem, Section
 from echomox.imap.lexer import MONTHS, Bad
 from echomox.imap.seqset import format_numbers
 
@@ -52,7 +52,7 @@ def fetch_template(items: Sequence[FetchItem]) -> bytes:
     b'* 3 FETCH (UID 17 FLAGS ())\\r\\n'
     """
     forms = [
-        item.label.replace(b"%", b"%%") + b" %b" if isinstance(item, Section) else FETCH_FORMS[item.name]
+        item.label.replace(b"%", b"%%") + b" %b" if isinstance(item, Section | Binary) else FETCH_FORMS[item.name]
         for item in items
     ]
     return b"* %d FETCH (" + b" ".join(forms) + b")\r\n"

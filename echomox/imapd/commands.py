@@ -51,7 +51,7 @@ class Keyword:
     after: bool
 
 
-BEFORE_LOGIN = ("LITERAL+", "SASL-IR", "ENABLE", "ID", "IDLE")
+BEFORE_LOGIN = ("IMAP4rev2", "LITERAL+", "SASL-IR", "ENABLE", "ID", "IDLE")
 """Of the commands' keywords, those that a client may want to know at once."""
 
 

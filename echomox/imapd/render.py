@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from echomox.imap import response
-from echomox.imap.fetch import FetchItem, Item, Section
+from echomox.imap.fetch import Binary, FetchItem, Item, Section
 from echomox.imap.response import FETCH_FORMS, date_time, fetch_template, literal
 from echomox.imapd.command import BadCommand
 from echomox.imapd.flags import FLAGS
@@ -61,6 +61,8 @@ class Plan:
     line: Callable[[int, Row], bytes]
     whole: Callable[[int, Row, bytes], bytes] | None
     sections: bool
+    binary: tuple[Binary, ...]
+    """Items whose values `imapd.binary` makes beforehand."""
     seen: bool
     """Some section sets \\Seen."""
     recent_from: int
@@ -81,16 +83,19 @@ class Plan:
         finally:
             content.close()
 
-    def pieces(self, number: int, row: Row, store: AccountStore, told_flags: bool) -> Iterator[bytes]:
-        """The response with sections, in the order asked for. told_flags: FLAGS are added, for \\Seen is
-        new."""
-        content = store.content(row[self.column("id")])
+    def pieces(
+        self, number: int, row: Row, content: Content, told_flags: bool, binaries: Mapping[Binary, bytes]
+    ) -> Iterator[bytes]:
+        """The response with sections, in the order asked for; closes `content`. told_flags: FLAGS are added, for
+        \\Seen is new. binaries: of `imapd.binary.values`."""
         try:
             yield b"* %d FETCH (" % number
             space = b""
             for item in self.items:
                 if isinstance(item, Section):
                     yield from section_pieces(item, space, row, self, content)
+                elif isinstance(item, Binary):
+                    yield b"%b%b %b" % (space, item.label, binaries[item])
                 else:
                     yield space + FETCH_FORMS[item.name] % getter(item, self.columns, self.recent_from)(row)
                 space = b" "
@@ -134,18 +139,24 @@ def compile_plan(items: Sequence[FetchItem], recent_from: int, sets_seen: bool) 
             if column not in names:
                 names.append(column)
     sections = [item for item in items if isinstance(item, Section)]
-    seen = sets_seen and not all(section.peek for section in sections)
+    binary = tuple(item for item in items if isinstance(item, Binary))
+    peeking = all(section.peek for section in sections) and all(item.peek for item in binary)
+    seen = sets_seen and not peeking
     if seen:
         names += [column for column in (BITS, KEYWORDS, MODSEQ) if column not in names]
     columns = tuple(names)
-    line = no_line if sections else compile_line(items, columns, recent_from)
-    whole = compile_whole(items, columns, recent_from) if sections == [section_of_all(sections)] else None
-    return Plan(columns, tuple(items), line, whole, bool(sections), seen, recent_from)
+    by_pieces = bool(sections or binary)
+    line = no_line if by_pieces else compile_line(items, columns, recent_from)
+    alone = sections == [section_of_all(sections)] and not binary
+    whole = compile_whole(items, columns, recent_from) if alone else None
+    return Plan(columns, tuple(items), line, whole, by_pieces, binary, seen, recent_from)
 
 
 def columns_of(item: FetchItem) -> tuple[str, ...]:
     if isinstance(item, Section):
         return ("id", "size", "parts") if needs_parts(item) else ("id", "size")
+    if isinstance(item, Binary):
+        return ("id", "size", "parts")
     if item.name in DIRECT:
         return (DIRECT[item.name],)
     if item.name in CONVERTED:

@@ -22,7 +22,7 @@ from echomox.config.snapshot import Snapshot
 from echomox.errors import MailError
 from echomox.imap.grammar import append_mailbox
 from echomox.imap.lexer import Bad, Parser
-from echomox.imap.receive import Limits, NeedContinuation
+from echomox.imap.receive import BEFORE_LOGIN, Limits, NeedContinuation
 from echomox.imap.state import State
 from echomox.imapd.command import No
 from echomox.imapd.commands import BY_NAME, KEYWORDS
@@ -138,11 +138,23 @@ class Service:
         if not self.sessions and self._empty is not None:
             self._empty.set()
         self.wheel.remove(session)
+        self._leave(session)
+
+    def _leave(self, session: Session) -> None:
         hub, session.hub = session.hub, None
         if hub is not None:
             hub.users -= 1
             if not hub.users:
                 del self.hubs[hub.account]
+
+    def detach(self, session: Session) -> None:
+        """The session is as before its login (RFC 8437)."""
+        self._leave(session)
+        session.entry = None
+        session.hidden = session.enabled = frozenset()
+        session.state = State.NOT_AUTHENTICATED
+        session.receiver.limits = BEFORE_LOGIN
+        session.deadline = self.now() + self.limits.login_timeout
 
     def attach(self, session: Session, account: str) -> None:
         """The session has logged in. Raises StoreError when the account cannot be opened."""
@@ -152,6 +164,7 @@ class Service:
             self.hubs[account] = hub
         hub.users += 1
         session.hub = hub
+        session.hidden = frozenset(self._snapshot().account(account).imap_without)
         session.state = State.AUTHENTICATED
         session.bad = 0
         session.receiver.limits = self.receive_limits
@@ -252,7 +265,7 @@ class Service:
     def capabilities(self, session: Session) -> bytes:
         """CAPABILITY and its keywords, for the code or the response."""
         if session.state is not State.NOT_AUTHENTICATED:
-            return capability_text(True, False, (), self.limits.message_size)
+            return capability_text(True, False, (), self.limits.message_size, session.hidden)
         offered = tuple(self.authenticator.offered(session.tls, session.remote_ip))
         starttls = self.tls_context is not None and not session.tls
         return capability_text(False, starttls, offered, 0)
@@ -277,9 +290,16 @@ class Service:
 
 
 @lru_cache(maxsize=64)
-def capability_text(logged_in: bool, starttls: bool, mechanisms: tuple[str, ...], append_limit: int) -> bytes:
+def capability_text(
+    logged_in: bool,
+    starttls: bool,
+    mechanisms: tuple[str, ...],
+    append_limit: int,
+    hidden: frozenset[str] = frozenset(),
+) -> bytes:
     """Computed from KEYWORDS, so that the banner cannot lie."""
-    words = [keyword.name for keyword in KEYWORDS if (keyword.after if logged_in else keyword.before)]
+    shown = [keyword.name for keyword in KEYWORDS if (keyword.after if logged_in else keyword.before)]
+    words = [name for name in shown if name not in hidden]
     if logged_in:
         words.append(f"APPENDLIMIT={append_limit}")
     else:

@@ -13,6 +13,7 @@ waits until it does. Whatever escapes from a command is logged with its tracebac
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Awaitable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -32,7 +33,9 @@ from echomox.imap.receive import (
     StreamEnd,
     StreamStart,
 )
+from echomox.imap.response import mailbox as mailbox_name
 from echomox.imap.searching import BadCharset
+from echomox.imap.seqset import SequenceSet
 from echomox.imap.state import State
 from echomox.imapd import command as rows
 from echomox.imapd.command import BadCommand, No, Outcome, Rule
@@ -73,20 +76,22 @@ REFUSED: Mapping[type[StoreError], tuple[str, str]] = {
 
 TOO_MANY = b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n"
 BLOCKED_BYE = b"* BYE [UNAVAILABLE] Your address is blocked after failed logins, try again later\r\n"
+NOTHING_SAVED: array[int] = array("I")
 NO_ROW = rows.Command("", frozenset(), Rule.NONE, (), nothing, lambda session, arguments: None)
 """Stands for the row of a command that there is not."""
 
 
 class Session(asyncio.Protocol):
     """view: None unless a mailbox is selected. entry: how it logged in. enabled: upper-case names (RFC 5161).
-    own: modseq by UID of what this session has done and its client knows. tag, row: of the last command.
+    hidden: keywords that this account's clients are not offered. own: modseq by UID of what this session has done
+    and its client knows. saved: UIDs of the last search with SAVE, "$" (RFC 5182). tag, row: of the last command.
     idle_tag: of an IDLE under way. waiting: for the line of the client that a task needs. flow: for the client
     to read on. upload: the streamed literal of the command under way."""
 
     __slots__ = (
-        "bad", "bucket", "cid", "deadline", "enabled", "ended", "ending", "entry", "flow", "hub", "idle_tag", "lost",
-        "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "scheduled", "service",
-        "state", "tag", "task", "tls", "transport", "upload", "view", "waiting",
+        "bad", "bucket", "cid", "deadline", "enabled", "ended", "ending", "entry", "flow", "hidden", "hub", "idle_tag",
+        "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "saved", "scheduled",
+        "service", "state", "tag", "task", "tls", "transport", "upload", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, service: Service, implicit_tls: bool) -> None:
@@ -104,7 +109,9 @@ class Session(asyncio.Protocol):
         self.view: View | None = None
         self.entry: Entry | None = None
         self.enabled: frozenset[str] = frozenset()
+        self.hidden: frozenset[str] = frozenset()
         self.own: dict[int, int] = {}
+        self.saved: array[int] = NOTHING_SAVED
         self.out: list[bytes] = []
         self.out_size = 0
         self.bad = 0
@@ -130,6 +137,26 @@ class Session(asyncio.Protocol):
     def selected(self) -> View:
         assert self.view is not None, "states of the command's row"
         return self.view
+
+    @property
+    def rev2(self) -> bool:
+        """The client has enabled IMAP4rev2 (RFC 9051 6.3.1)."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Mailbox names and other strings are UTF-8 on the wire (RFC 6855 3, RFC 9051 5.1)."""
+        return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
+
+    def mailbox_name(self, name: str) -> bytes:
+        """As this client wants to read it."""
+        return mailbox_name(name, self.utf8)
+
+    def positions(self, messages: SequenceSet, by_uid: bool) -> list[range]:
+        """Indexes into the view's UIDs; see `View.positions`."""
+        if messages.saved:
+            return SequenceSet.of(self.saved).uid_positions(self.selected.uids)
+        return self.selected.positions(messages, by_uid)
 
     def say(self, line: bytes) -> None:
         """A whole response with its CRLF; goes out with the rest of the turn."""
@@ -184,6 +211,7 @@ class Session(asyncio.Protocol):
         if self.view is not None:
             self.view = None
             self.own = {}
+            self.saved = NOTHING_SAVED
             self.state = State.AUTHENTICATED
 
     def log(self, event: str, **fields: Any) -> None:
@@ -396,7 +424,7 @@ class Session(asyncio.Protocol):
                 raise BadCommand("Unknown command")
             if self.state not in row.states:
                 raise BadCommand(f"{event.name} is not possible now: {self.state.value}")
-            arguments = row.parse(Parser(event.arguments))
+            arguments = row.parse(Parser(event.arguments, self.utf8))
             if row.flags & Rule.WRITES and self.selected.read_only:
                 raise No("Mailbox is open for reading only", "READ-ONLY")
             outcome = row.run(self, arguments)

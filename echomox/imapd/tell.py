@@ -45,7 +45,8 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
     if view.pending and rules & Rule.BREAKS_SEQUENCES:
         tell_expunged(session, view)
     if grown:
-        session.say(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), view.recent()))
+        recent = b"" if session.rev2 else b"* %d RECENT\r\n" % view.recent()
+        session.say(b"* %d EXISTS\r\n%b" % (len(view), recent))
     if flags:
         tell_keywords(session, view, (change[2] for change in flags))
         tell_flags(session, flags, bool(rules & Rule.UIDS))

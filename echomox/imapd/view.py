@@ -15,6 +15,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from echomox.imap.seqset import STAR
+
 if TYPE_CHECKING:
     from echomox.imap.seqset import SequenceSet
     from echomox.store.engine import Changes, Selected
@@ -57,6 +59,10 @@ class View:
     def recent(self) -> int:
         """How many messages are \\Recent in this session."""
         return len(self.uids) - bisect_left(self.uids, self.recent_from)
+
+    def forget_recent(self) -> None:
+        """The client speaks IMAP4rev2, which has no \\Recent (RFC 9051 E)."""
+        self.recent_from = STAR + 1
 
     def number(self, uid: int) -> int:
         """The sequence number of a UID; 0 if the client does not know it."""

@@ -27,7 +27,7 @@ async def append(session: Session, arguments: grammar.Append) -> bytes:
     if len(arguments.messages) != 1:
         raise BadCommand("One message at a time")
     message = arguments.messages[0]
-    if message.utf8:
+    if message.utf8 and not session.utf8:
         raise BadCommand("UTF8 is not enabled")
     flags, keywords = FLAGS.split(message.flags)
     try:

@@ -1,5 +1,5 @@
 """CAPABILITY, NOOP, CHECK, LOGOUT, ID, ENABLE, NAMESPACE: what needs no mail. RFC 9051 6.1, 6.3.1, 6.3.10;
-RFC 2971; RFC 5161; RFC 2342; RFC 3501 6.4.1 (CHECK)."""
+RFC 2971; RFC 5161; RFC 6855 3 (UTF8=ACCEPT); RFC 2342; RFC 8437 (UNAUTHENTICATE); RFC 3501 6.4.1 (CHECK)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from echomox.imapd.command import ANY, AUTHENTICATED, SELECTED, Command, Rule
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
 
-ENABLING = frozenset({"CONDSTORE", "QRESYNC"})
-"""Extensions that ENABLE switches on."""
+ENABLING = {"CONDSTORE": "CONDSTORE", "QRESYNC": "QRESYNC", "IMAP4REV2": "IMAP4rev2", "UTF8=ACCEPT": "UTF8=ACCEPT"}
+"""Extensions that ENABLE switches on, and how they are written."""
+CONDSTORE = frozenset({"CONDSTORE", "QRESYNC"})
 
 
 def capability(session: Session, _: grammar.Nothing) -> None:
@@ -51,23 +52,35 @@ def _version() -> bytes:
 
 def enable(session: Session, arguments: grammar.Enable) -> None:
     """Unknown names are passed over (RFC 5161 3.1). Told are those that this command has switched on."""
-    new = [name for name in arguments.capabilities if name in ENABLING and name not in session.enabled]
-    session.say(b"* ENABLED%b\r\n" % "".join(f" {name}" for name in new).encode("ascii"))
-    if new:
+    known = {name: ENABLING[name] for name in arguments.capabilities if name in ENABLING}
+    new = {name: word for name, word in known.items() if name not in session.enabled and word not in session.hidden}
+    session.say(b"* ENABLED%b\r\n" % "".join(f" {word}" for word in new.values()).encode("ascii"))
+    if CONDSTORE & new.keys():
         session.enable_condstore()  # RFC 7162 3.2.3: QRESYNC has it in it
-        session.enabled |= set(new)
+    session.enabled |= new.keys()
+    if session.rev2 and session.view is not None:
+        session.view.forget_recent()
+
+
+def unauthenticate(session: Session, _: grammar.Nothing) -> None:
+    """RFC 8437: as if the client had just connected; TLS stays."""
+    session.unselect()
+    session.log("login given up")
+    session.service.detach(session)
 
 
 def namespace(session: Session, _: grammar.Nothing) -> None:
     session.say(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
 
 
+ENABLED = ("IMAP4rev2", "ENABLE", "QRESYNC", "UTF8=ACCEPT")
 ROWS = (
     Command("CAPABILITY", ANY, Rule.BREAKS_SEQUENCES, (), grammar.nothing, capability),
     Command("NOOP", ANY, Rule.BREAKS_SEQUENCES, (), grammar.nothing, noop),
     Command("LOGOUT", ANY, Rule.SILENT, (), grammar.nothing, logout),
     Command("ID", ANY, Rule.BREAKS_SEQUENCES, ("ID",), grammar.id_, identify),
-    Command("ENABLE", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ("ENABLE", "QRESYNC"), grammar.enable, enable),
+    Command("ENABLE", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ENABLED, grammar.enable, enable),
     Command("NAMESPACE", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ("NAMESPACE",), grammar.nothing, namespace),
+    Command("UNAUTHENTICATE", AUTHENTICATED, Rule.SILENT, ("UNAUTHENTICATE",), grammar.nothing, unauthenticate),
     Command("CHECK", SELECTED, Rule.BREAKS_SEQUENCES, (), grammar.nothing, noop),
 )

@@ -33,7 +33,7 @@ def uid_copy(session: Session, arguments: grammar.Transfer) -> bytes | None:
 
 def copy_messages(session: Session, arguments: grammar.Transfer, by_uid: bool) -> bytes | None:
     view = session.selected
-    uids = view.at(view.positions(arguments.messages, by_uid))
+    uids = view.at(session.positions(arguments.messages, by_uid))
     target = target_of(session, arguments.mailbox)
     if not uids:
         return None
@@ -52,7 +52,7 @@ def uid_move(session: Session, arguments: grammar.Transfer) -> bytes | None:
 
 def move_messages(session: Session, arguments: grammar.Transfer, by_uid: bool) -> bytes | None:
     view = session.selected
-    uids = view.at(view.positions(arguments.messages, by_uid))
+    uids = view.at(session.positions(arguments.messages, by_uid))
     target = target_of(session, arguments.mailbox)
     if not uids:
         return None

@@ -24,7 +24,7 @@ def expunge(session: Session, _: grammar.Nothing) -> bytes | None:
 
 def uid_expunge(session: Session, arguments: grammar.Messages) -> bytes | None:
     view = session.selected
-    uids = view.at(view.positions(arguments.messages, by_uid=True))
+    uids = view.at(session.positions(arguments.messages, by_uid=True))
     if not uids:
         return None
     return answer(session, b"UID EXPUNGE", *session.store.expunge(view.mailbox_id, uids))

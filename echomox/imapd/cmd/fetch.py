@@ -1,5 +1,5 @@
-"""FETCH and UID FETCH. RFC 9051 6.4.5, 6.4.9; RFC 7162 3.1.4 (CHANGEDSINCE, MODSEQ), 3.2.6 (VANISHED); RFC
-2180 4.1.
+"""FETCH and UID FETCH. RFC 9051 6.4.5, 6.4.9; RFC 3516 (BINARY); RFC 7162 3.1.4 (CHANGEDSINCE, MODSEQ),
+3.2.6 (VANISHED); RFC 2180 4.1.
 
 Rows come from the store in the order of UIDs, numbers from the view; what others have expunged is missing in
 the rows and passed over. Output goes out in chunks, and others run in between."""
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from echomox.imap import fetch as grammar
 from echomox.imap.fetch import FetchItem, Item
 from echomox.imap.response import vanished_line
+from echomox.imap.seqset import SequenceSet
+from echomox.imapd import binary
 from echomox.imapd.command import SELECTED, BadCommand, Command, No, Rule
 from echomox.imapd.render import MODSEQ, PIECE, Plan, Row, compile_plan
 from echomox.imapd.session import CHUNK
@@ -42,7 +44,7 @@ async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: boo
     if Item("MODSEQ") in items:
         session.enable_condstore()
     plan = compile_plan(items, view.recent_from, sets_seen=not view.read_only)
-    positions = view.positions(arguments.messages, by_uid)
+    positions = session.positions(arguments.messages, by_uid)
     if arguments.vanished:
         tell_vanished(session, arguments)
     rows = Rows(session, positions, plan, arguments.changed_since)
@@ -70,7 +72,8 @@ def tell_vanished(session: Session, arguments: grammar.Fetch) -> None:
     view = session.selected
     changes = session.store.changes(view.mailbox_id, arguments.changed_since)
     highest = max(view.uids[-1] if view.uids else 0, changes.expunged[-1] if changes.expunged else 0)
-    gone = [uid for uid in changes.expunged if not view.number(uid) and arguments.messages.contains(uid, highest)]
+    asked = SequenceSet.of(session.saved) if arguments.messages.saved else arguments.messages
+    gone = [uid for uid in changes.expunged if not view.number(uid) and asked.contains(uid, highest)]
     if gone:
         session.say(vanished_line(gone, earlier=True))
 
@@ -179,7 +182,13 @@ async def tell_message(session: Session, plan: Plan, number: int, row: Row, told
         if session.out_size >= CHUNK:
             await session.breathe()
         return
-    for piece in plan.pieces(number, row, session.store, told_flags):
+    content = session.store.content(row[plan.column("id")])
+    try:
+        binaries = await binary.values(session, plan.binary, row[plan.column("parts")], content) if plan.binary else {}
+    except BaseException:
+        content.close()
+        raise
+    for piece in plan.pieces(number, row, content, told_flags, binaries):
         session.say(piece)
         if session.out_size >= CHUNK:
             await session.breathe()
@@ -216,9 +225,8 @@ def set_seen(session: Session, plan: Plan, rows: Sequence[Row]) -> dict[int, Row
     return changed
 
 
+CAPABILITY = ("BINARY", "PREVIEW", "SAVEDATE")
 ROWS = (
-    Command("FETCH", SELECTED, Rule.NONE, ("PREVIEW", "SAVEDATE"), grammar.fetch, fetch),
-    Command(
-        "UID FETCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, ("PREVIEW", "SAVEDATE"), grammar.uid_fetch, uid_fetch
-    ),
+    Command("FETCH", SELECTED, Rule.NONE, CAPABILITY, grammar.fetch, fetch),
+    Command("UID FETCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, CAPABILITY, grammar.uid_fetch, uid_fetch),
 )

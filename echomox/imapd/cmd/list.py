@@ -73,7 +73,7 @@ def list_(session: Session, arguments: listing.Listing) -> None:
             continue
         child = response.childinfo(("SUBSCRIBED",)) if below else b""
         words = attributes(names, name, arguments)
-        session.say(response.list_line("LIST", words, SEPARATOR, response.mailbox(name), child))
+        session.say(response.list_line("LIST", words, SEPARATOR, session.mailbox_name(name), child))
         mailbox = names.mailboxes.get(name)
         if arguments.status and mailbox is not None and chosen:
             tell_status(session, mailbox, arguments.status)
@@ -120,7 +120,7 @@ def lsub(session: Session, arguments: listing.Listing) -> None:
             mailbox = names.mailboxes.get(name)
             use = [mailbox.special_use] if mailbox and mailbox.special_use else []
             words = ["\\Noselect"] if name in hidden else use
-            session.say(response.list_line("LSUB", words, SEPARATOR, response.mailbox(name)))
+            session.say(response.list_line("LSUB", words, SEPARATOR, session.mailbox_name(name)))
 
 
 ROWS = (

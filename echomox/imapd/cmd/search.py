@@ -1,4 +1,5 @@
-"""SEARCH and UID SEARCH. RFC 9051 6.4.4; RFC 4731 (ESEARCH); RFC 5032 (WITHIN); RFC 7162 3.1.5 and 3.1.6
+"""SEARCH and UID SEARCH. RFC 9051 6.4.4; RFC 4731 (ESEARCH); RFC 5032 (WITHIN); RFC 5182
+(SEARCHRES); RFC 7162 3.1.5 and 3.1.6
 (MODSEQ).
 
 Sets of messages in the program are turned into UIDs of this view before the store sees them: the store knows
@@ -14,9 +15,9 @@ from echomox.imap import response
 from echomox.imap.search import And, HasFlag, Key, Not, Or, Sequence
 from echomox.imap.searching import SAVED_RANGES, Search
 from echomox.imap.searching import search as parse
-from echomox.imap.seqset import STAR, SequenceSet
-from echomox.imapd.command import SELECTED, BadCommand, Command, Rule
-from echomox.imapd.view import View
+from echomox.imap.seqset import SAVED, STAR, SequenceSet
+from echomox.imapd.command import SELECTED, Command, Rule
+from echomox.imapd.session import NOTHING_SAVED
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -32,18 +33,34 @@ async def uid_search(session: Session, arguments: Search) -> None:
 
 async def answer(session: Session, arguments: Search, by_uid: bool) -> None:
     view = session.selected
-    if arguments.returning is not None and "SAVE" in arguments.returning:
-        raise BadCommand("Unknown RETURN option SAVE")
     if arguments.modseq:
         session.enable_condstore()
-    key = resolve(arguments.key, view)
+    key = resolve(session, arguments.key)
+    returning = arguments.returning
+    if returning is None and session.rev2:
+        returning = ("ALL",)  # RFC 9051 6.4.4
+    saving = returning is not None and "SAVE" in returning
+    if saving:
+        session.saved = NOTHING_SAVED  # what stays, if the search fails (RFC 5182 2.1)
     found = await run(session, key)
+    if saving and returning is not None:
+        session.saved = to_save(found, returning)
+        if len(returning) == 1:
+            return
     modseq = highest_modseq(session, found) if arguments.modseq and found else 0
     numbers = view.numbers(found, by_uid)
-    if arguments.returning is None:
+    if returning is None:
         session.say(response.search_line(numbers, modseq))
     else:
-        session.say(response.esearch_line(session.tag, by_uid, numbers, arguments.returning, modseq))
+        session.say(response.esearch_line(session.tag, by_uid, numbers, returning, modseq))
+
+
+def to_save(found: list[int], returning: tuple[str, ...]) -> array[int]:
+    """RFC 5182 2.4: with MIN or MAX, and neither ALL nor COUNT, only those."""
+    if not found or {"ALL", "COUNT"} & set(returning) or len(returning) == 1:
+        return array("I", found)
+    ends = {"MIN": found[0], "MAX": found[-1]}
+    return array("I", sorted({ends[option] for option in returning if option in ends}))
 
 
 async def run(session: Session, key: Key) -> list[int]:
@@ -61,26 +78,25 @@ async def run(session: Session, key: Key) -> list[int]:
         steps.close()
 
 
-def resolve(key: Key, view: View) -> Key:
-    """The same program with UIDs of this view for sets and for \\Recent."""
+def resolve(session: Session, key: Key) -> Key:
+    """The same program with UIDs of this view for sets, "$" and \\Recent."""
     if isinstance(key, And):
-        return And(tuple(resolve(part, view) for part in key.keys))
+        return And(tuple(resolve(session, part) for part in key.keys))
     if isinstance(key, Or):
-        return Or(resolve(key.left, view), resolve(key.right, view))
+        return Or(resolve(session, key.left), resolve(session, key.right))
     if isinstance(key, Not):
-        return Not(resolve(key.key, view))
+        return Not(resolve(session, key.key))
     if isinstance(key, Sequence):
-        return resolve_set(key, view)
+        return resolve_set(session, key)
     if isinstance(key, HasFlag) and key.flag.lower() == "\\recent":
-        return Sequence(((view.recent_from, STAR),), uid=True)
+        return Sequence(((session.selected.recent_from, STAR),), uid=True)
     return key
 
 
-def resolve_set(key: Sequence, view: View) -> Sequence:
-    if key.ranges == SAVED_RANGES:
-        raise BadCommand("No search result was saved")
-    positions = view.positions(SequenceSet(key.ranges), key.uid)
-    uids = view.uids
+def resolve_set(session: Session, key: Sequence) -> Sequence:
+    messages = SAVED if key.ranges == SAVED_RANGES else SequenceSet(key.ranges)
+    positions = session.positions(messages, key.uid)
+    uids = session.selected.uids
     return Sequence(tuple((uids[part.start], uids[part.stop - 1]) for part in positions), uid=True)
 
 
@@ -91,7 +107,8 @@ def highest_modseq(session: Session, found: list[int]) -> int:
     return max((modseq for uid, modseq in rows if uid in wanted), default=0)
 
 
+CAPABILITY = ("ESEARCH", "SEARCHRES", "WITHIN")
 ROWS = (
-    Command("SEARCH", SELECTED, Rule.NONE, ("ESEARCH", "WITHIN"), parse, search),
-    Command("UID SEARCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, ("ESEARCH", "WITHIN"), parse, uid_search),
+    Command("SEARCH", SELECTED, Rule.NONE, CAPABILITY, parse, search),
+    Command("UID SEARCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, CAPABILITY, parse, uid_search),
 )

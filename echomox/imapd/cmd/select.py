@@ -9,17 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
-from echomox.imap.response import vanished_line
+from echomox.imap.response import list_line, vanished_line
 from echomox.imap.seqset import STAR
 from echomox.imap.state import State
 from echomox.imapd.command import AUTHENTICATED, SELECTED, BadCommand, Command, Rule
 from echomox.imapd.flags import flags_lines
 from echomox.imapd.tell import tell_flags
 from echomox.imapd.view import View
+from echomox.store.engine import SEPARATOR
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
-    from echomox.store.engine import Selected
+    from echomox.store.engine import Mailbox, Selected
 
 
 def select(session: Session, arguments: grammar.Select) -> bytes:
@@ -40,9 +41,9 @@ def open_mailbox(session: Session, arguments: grammar.Select, read_only: bool) -
     if arguments.condstore or arguments.qresync:
         session.enabled |= {"CONDSTORE"}
     store = session.store
-    selected = store.select(store.mailbox(arguments.mailbox).id, claim_recent=not read_only)
+    selected = store.select(store.mailbox(arguments.mailbox).id, claim_recent=not (read_only or session.rev2))
     view = View(selected, read_only)
-    session.say(picture(selected, view))
+    session.say(picture(session, selected, view))
     session.view = view
     session.state = State.SELECTED
     if arguments.qresync is not None:
@@ -50,18 +51,30 @@ def open_mailbox(session: Session, arguments: grammar.Select, read_only: bool) -
     return b"[READ-ONLY] EXAMINE completed" if read_only else b"[READ-WRITE] SELECT completed"
 
 
-def picture(selected: Selected, view: View) -> bytes:
+def picture(session: Session, selected: Selected, view: View) -> bytes:
+    """IMAP4rev2 has no RECENT and no UNSEEN, and names the mailbox by LIST (RFC 9051 6.3.2)."""
     mailbox = selected.mailbox
+    if session.rev2:
+        view.forget_recent()
+        words = [mailbox.special_use] if mailbox.special_use else []
+        named = list_line("LIST", words, SEPARATOR, session.mailbox_name(mailbox.name))
+        flags = flags_lines(selected.keywords, view.read_only)
+        return b"%b* %d EXISTS\r\n%b%b" % (flags, len(view), codes(mailbox), named)
     unseen = view.number(selected.first_unseen) if selected.first_unseen else 0
     return b"".join(
         (
             flags_lines(selected.keywords, view.read_only),
             b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), view.recent()),
             b"* OK [UNSEEN %d] First unseen message\r\n" % unseen if unseen else b"",
-            b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity,
-            b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext,
-            b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % mailbox.modseq,
+            codes(mailbox),
         )
+    )
+
+
+def codes(mailbox: Mailbox) -> bytes:
+    return (
+        b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n"
+        b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % (mailbox.uidvalidity, mailbox.uidnext, mailbox.modseq)
     )
 
 

@@ -44,7 +44,7 @@ def check_items(session: Session, items: tuple[str, ...]) -> None:
 
 def tell_status(session: Session, mailbox: Mailbox, items: tuple[str, ...]) -> None:
     values = [(item, ITEMS[item](session, mailbox)) for item in items]
-    session.say(response.status_line(response.mailbox(mailbox.name), values))
+    session.say(response.status_line(session.mailbox_name(mailbox.name), values))
 
 
 def status(session: Session, arguments: listing.Status) -> None:

@@ -33,7 +33,7 @@ def uid_store(session: Session, arguments: fetch.Store) -> bytes | None:
 
 def store_messages(session: Session, arguments: fetch.Store, by_uid: bool) -> bytes | None:
     view = session.selected
-    uids = view.at(view.positions(arguments.messages, by_uid))
+    uids = view.at(session.positions(arguments.messages, by_uid))
     bits, keywords = FLAGS.split(arguments.flags)
     since = arguments.unchanged_since
     if since is not None:
