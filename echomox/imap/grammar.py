@@ -109,6 +109,15 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """REPLACE (RFC 8508 4): `messages` is to name one."""
+
+    messages: SequenceSet
+    mailbox: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """COPY and MOVE."""
 
@@ -139,7 +148,7 @@ class Id:
 
 Arguments = (
     Nothing | Login | Authenticate | OfMailbox | Create | Rename | Select | Append | Transfer | Messages
-    | Enable | Id | fetch.Fetch | fetch.Store | listing.Listing | listing.Status | searching.Search
+    | Enable | Id | Replace | fetch.Fetch | fetch.Store | listing.Listing | listing.Status | searching.Search
 )  # fmt: skip
 
 
@@ -263,6 +272,17 @@ def append(parser: Parser) -> Append:
     return Append(mailbox, tuple(messages))
 
 
+def replace(parser: Parser) -> Replace:
+    parser.space()
+    messages = parser.sequence_set()
+    parser.space()
+    mailbox = parser.mailbox()
+    parser.space()
+    message = _message(parser)
+    parser.end()
+    return Replace(messages, mailbox, message)
+
+
 def append_mailbox(parser: Parser) -> str:
     """The mailbox of an APPEND of which not all has come (`Receiver.partial`): it may be missing, before
     octets are taken."""
@@ -365,6 +385,7 @@ PARSERS: Mapping[str, Callable[[Parser], Arguments]] = {
     "NAMESPACE": nothing,
     "NOOP": nothing,
     "RENAME": rename,
+    "REPLACE": replace,
     "SEARCH": searching.search,
     "SELECT": select,
     "STARTTLS": nothing,
@@ -375,6 +396,7 @@ PARSERS: Mapping[str, Callable[[Parser], Arguments]] = {
     "UID EXPUNGE": messages,
     "UID FETCH": fetch.uid_fetch,
     "UID MOVE": transfer,
+    "UID REPLACE": replace,
     "UID SEARCH": searching.search,
     "UID STORE": fetch.store,
     "UNAUTHENTICATE": nothing,

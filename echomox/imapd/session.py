@@ -86,12 +86,12 @@ class Session(asyncio.Protocol):
     hidden: keywords that this account's clients are not offered. own: modseq by UID of what this session has done
     and its client knows. saved: UIDs of the last search with SAVE, "$" (RFC 5182). tag, row: of the last command.
     idle_tag: of an IDLE under way. waiting: for the line of the client that a task needs. flow: for the client
-    to read on. upload: the streamed literal of the command under way."""
+    to read on. uploads: the streamed literals of the command under way."""
 
     __slots__ = (
         "bad", "bucket", "cid", "deadline", "enabled", "ended", "ending", "entry", "flow", "hidden", "hub", "idle_tag",
         "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "saved", "scheduled",
-        "service", "state", "tag", "task", "tls", "transport", "upload", "view", "waiting",
+        "service", "state", "tag", "task", "tls", "transport", "uploads", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, service: Service, implicit_tls: bool) -> None:
@@ -120,7 +120,7 @@ class Session(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self.waiting: asyncio.Future[bytes] | None = None
         self.flow: asyncio.Future[None] | None = None
-        self.upload: Upload | None = None
+        self.uploads: tuple[Upload, ...] = ()
         self.lost = self.paused = self.scheduled = False
         self.reading = True
         self.deadline = 0.0
@@ -280,7 +280,7 @@ class Session(asyncio.Protocol):
             if future is not None and not future.done():
                 future.set_exception(ConnectionResetError())
         if self.task is None:
-            self._forget_upload()  # else the task does, when it needs it no more
+            self._forget_uploads()  # else the task does, when it needs it no more
         if self.hub is not None:
             self.log("session ended")
         self.service.closed(self)
@@ -353,8 +353,8 @@ class Session(asyncio.Protocol):
     def _take(self, event: Event) -> None:
         if isinstance(event, Command):
             self._run(event)
-            if self.upload is not None and self.task is None:
-                self._forget_upload()  # a command that was refused, or is none that takes it
+            if self.uploads and self.task is None:
+                self._forget_uploads()  # a command that was refused, or is none that takes it
         elif isinstance(event, Line):
             self._line(event.data)
         elif isinstance(event, NeedContinuation):
@@ -365,23 +365,24 @@ class Session(asyncio.Protocol):
                 self.receiver.refuse()
                 self.say(event.tag + b" " + refusal.line() + b"\r\n")
         elif isinstance(event, StreamStart):
-            self._forget_upload()
-            self.upload = Upload.start(self.service.spool, event.index)
+            if event.index == 0:
+                self._forget_uploads()
+            self.uploads += (Upload.start(self.service.spool, event.index),)
         elif isinstance(event, StreamChunk):
-            if self.upload is not None:
-                self.upload.write(event.data)
+            if self.uploads:
+                self.uploads[-1].write(event.data)
         elif isinstance(event, StreamEnd):
-            if self.upload is not None:
-                self.upload.end()
+            if self.uploads:
+                self.uploads[-1].end()
         elif isinstance(event, LiteralTooLarge):
             self._reject(event.tag, b"NO [TOOBIG] Literal larger than %d octets" % event.limit, event.fatal)
         else:
             self._misunderstood(event)
 
-    def _forget_upload(self) -> None:
-        if self.upload is not None:
-            self.upload.discard()
-            self.upload = None
+    def _forget_uploads(self) -> None:
+        uploads, self.uploads = self.uploads, ()
+        for upload in uploads:
+            upload.discard()
 
     def _line(self, data: bytes) -> None:
         if self.waiting is not None:
@@ -444,7 +445,7 @@ class Session(asyncio.Protocol):
         finally:
             self.task = None
             self.waiting = self.flow = None
-            self._forget_upload()
+            self._forget_uploads()
         self.turn()
         if self.ending and self.task is None and self.state is not State.LOGOUT:
             self.bye(self.ending)

@@ -1,12 +1,16 @@
-"""APPEND. RFC 9051 6.3.12; RFC 4315 3 (APPENDUID); RFC 7889 (APPENDLIMIT); RFC 5530 (TRYCREATE, OVERQUOTA).
+"""APPEND of one message or of several. RFC 9051 6.3.12; RFC 3502 (MULTIAPPEND); RFC 4315 3 (APPENDUID); RFC 7889
+(APPENDLIMIT); RFC 5530 (TRYCREATE, OVERQUOTA); RFC 3516 4.4 (literal8); RFC 6855 4 (UTF8).
 
-The OK is said when the message survives a power cut (`Committer.add`). A message of more than 64 KiB has come
-by way of a spool file; it is taken apart in a thread, so that the other sessions live on."""
+The OK is said when the messages survive a power cut (`Committer.add`): all messages of a command are on their way to
+it together, and few fsyncs serve them. When one of them is refused the others are taken back. A message of more than
+64 KiB has come by way of a spool file; it is taken apart in a thread, so that the other sessions live on."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
@@ -16,38 +20,75 @@ from echomox.imapd.flags import FLAGS
 from echomox.message.header import Limits
 from echomox.message.mime import parse
 from echomox.message.structure import Structure
-from echomox.store.engine import Addition, NoSuchMailbox, Target
+from echomox.store.engine import Added, Addition, Mailbox, NoSuchMailbox, Target
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
     from echomox.imapd.upload import Upload
 
+TURN = 16  # messages taken apart before others have their turn
+
 
 async def append(session: Session, arguments: grammar.Append) -> bytes:
-    if len(arguments.messages) != 1:
-        raise BadCommand("One message at a time")
-    message = arguments.messages[0]
+    added = await add(session, target_of(session, arguments.mailbox), arguments.messages)
+    uids = [one.uid for one in added]
+    return f"[{appenduid(added[0].uidvalidity, uids)}] APPEND completed".encode("ascii")
+
+
+def target_of(session: Session, name: str) -> Mailbox:
+    try:
+        return session.store.mailbox(name)
+    except NoSuchMailbox:
+        raise No("No such mailbox", "TRYCREATE") from None
+
+
+async def add(session: Session, mailbox: Mailbox, messages: Sequence[grammar.Message]) -> list[Added]:
+    """All of them or none; durable when it returns."""
+    additions = []
+    for number, message in enumerate(messages, 1):
+        additions.append(await addition(session, mailbox, message))
+        if number % TURN == 0:
+            await session.breathe()
+    check_quota(session, sum(one.structure.size for one in additions))
+    if len(additions) == 1:
+        return await session.service.committer.add(additions[0])
+    outcomes = await add_several(session, additions)
+    added = [one for outcome in outcomes if not isinstance(outcome, BaseException) for one in outcome]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            session.store.remove(mailbox.id, [one.uid for one in added])
+            raise outcome
+    return added
+
+
+async def add_several(session: Session, additions: Sequence[Addition]) -> list[list[Added] | BaseException]:
+    """UIDs ascend in the order of the messages (RFC 4315 3). At once, but for those that come from files: the committer
+    takes longer for these, and others would overtake them."""
+    committer = session.service.committer
+    if all(isinstance(one.source, bytes) for one in additions):
+        return await asyncio.gather(*map(committer.add, additions), return_exceptions=True)
+    outcomes: list[list[Added] | BaseException] = []
+    for one in additions:
+        outcomes += await asyncio.gather(committer.add(one), return_exceptions=True)
+        if isinstance(outcomes[-1], BaseException):
+            break
+    return outcomes
+
+
+async def addition(session: Session, mailbox: Mailbox, message: grammar.Message) -> Addition:
     if message.utf8 and not session.utf8:
         raise BadCommand("UTF8 is not enabled")
     flags, keywords = FLAGS.split(message.flags)
-    try:
-        mailbox = session.store.mailbox(arguments.mailbox)
-    except NoSuchMailbox:
-        raise No("No such mailbox", "TRYCREATE") from None
     source, structure = await receive(session, message)
-    check_quota(session, structure.size)
-    added = await session.service.committer.add(
-        Addition(
-            source=source,
-            structure=structure,
-            targets=(Target(session.store.name, mailbox.name, flags=flags, keywords=keywords),),
-            delivery=secrets.token_hex(16),
-            received=message.when.timestamp() if message.when else time.time(),
-            remote_ip=session.remote_ip,
-            learn=True,
-        )
+    return Addition(
+        source=source,
+        structure=structure,
+        targets=(Target(session.store.name, mailbox.name, flags=flags, keywords=keywords),),
+        delivery=secrets.token_hex(16),
+        received=message.when.timestamp() if message.when else time.time(),
+        remote_ip=session.remote_ip,
+        learn=True,
     )
-    return f"[{appenduid(added[0].uidvalidity, (added[0].uid,))}] APPEND completed".encode("ascii")
 
 
 async def receive(session: Session, message: grammar.Message) -> tuple[bytes | str, Structure]:
@@ -57,8 +98,9 @@ async def receive(session: Session, message: grammar.Message) -> tuple[bytes | s
         if not message.data:
             raise No("A message of no octets", "CANNOT")
         return message.data, parse(message.data, limits)
-    upload = session.upload
-    if upload is None or upload.index != message.data.index:
+    index = message.data.index
+    upload = next((upload for upload in session.uploads if upload.index == index), None)
+    if upload is None:
         raise BadCommand("The message did not come")
     if upload.error is not None:
         raise upload.error
@@ -80,4 +122,5 @@ def check_quota(session: Session, size: int) -> None:
         raise No("Over quota", "OVERQUOTA")
 
 
-ROWS = (Command("APPEND", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ("UIDPLUS", "LITERAL+"), grammar.append, append),)
+CAPABILITY = ("UIDPLUS", "LITERAL+", "MULTIAPPEND")
+ROWS = (Command("APPEND", AUTHENTICATED, Rule.BREAKS_SEQUENCES, CAPABILITY, grammar.append, append),)

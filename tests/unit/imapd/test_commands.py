@@ -35,7 +35,7 @@ def test_what_needs_a_mailbox_is_refused_without() -> None:
     needing = {row.name for row in COMMANDS if row.states == {State.SELECTED}}
     assert needing == {
         "CHECK", "CLOSE", "COPY", "EXPUNGE", "FETCH", "MOVE", "SEARCH", "STORE", "UID COPY", "UID EXPUNGE", "UID FETCH",
-        "UID MOVE", "UID SEARCH", "UID STORE", "UNSELECT",
+        "REPLACE", "UID MOVE", "UID REPLACE", "UID SEARCH", "UID STORE", "UNSELECT",
     }  # fmt: skip
 
 
@@ -45,7 +45,11 @@ def test_what_needs_a_mailbox_is_refused_without() -> None:
         (True, (), b"CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID IDLE STARTTLS LOGINDISABLED"),
         (False, (), b"CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID IDLE LOGINDISABLED"),
         (False, ("PLAIN",), b"CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID IDLE AUTH=PLAIN"),
-        (False, ("CRAM-MD5",), b"CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID IDLE AUTH=CRAM-MD5 LOGINDISABLED"),
+        (
+            False,
+            ("CRAM-MD5",),
+            b"CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID IDLE AUTH=CRAM-MD5 LOGINDISABLED",
+        ),
     ],
 )
 def test_capabilities_before_login(starttls: bool, mechanisms: tuple[str, ...], expected: bytes) -> None:
