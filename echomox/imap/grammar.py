@@ -133,6 +133,13 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True)
+class Compress:
+    """mechanism: upper case (RFC 4978 4)."""
+
+    mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
 class Enable:
     """capabilities: upper case, known to us or not."""
 
@@ -148,7 +155,7 @@ class Id:
 
 Arguments = (
     Nothing | Login | Authenticate | OfMailbox | Create | Rename | Select | Append | Transfer | Messages
-    | Enable | Id | Replace | fetch.Fetch | fetch.Store | listing.Listing | listing.Status | searching.Search
+    | Enable | Id | Replace | Compress | fetch.Fetch | fetch.Store | listing.Listing | listing.Status | searching.Search
 )  # fmt: skip
 
 
@@ -337,6 +344,13 @@ def enable(parser: Parser) -> Enable:
     return Enable(tuple(names))
 
 
+def compress(parser: Parser) -> Compress:
+    parser.space()
+    mechanism = parser.atom().decode("ascii").upper()
+    parser.end()
+    return Compress(mechanism)
+
+
 def id_(parser: Parser) -> Id:
     """RFC 2971 4: NIL or a list of pairs of strings; a value may be NIL."""
     parser.space()
@@ -368,6 +382,7 @@ PARSERS: Mapping[str, Callable[[Parser], Arguments]] = {
     "CAPABILITY": nothing,
     "CHECK": nothing,
     "CLOSE": nothing,
+    "COMPRESS": compress,
     "COPY": transfer,
     "CREATE": create,
     "DELETE": of_mailbox,

@@ -44,9 +44,9 @@ FETCH_FORMS: Mapping[str, bytes] = {
 """Forms of the items of a FETCH response (RFC 9051 7.5.2), each with one place for the value."""
 
 
-def fetch_template(items: Sequence[FetchItem]) -> bytes:
+def fetch_template(items: Sequence[FetchItem], by_uid: bool = False) -> bytes:
     """A line for `%` with (message number, value of each item); the value of a Section is `literal` or
-    `string` of its octets.
+    `string` of its octets. by_uid: UIDFETCH, with the UID for the number (RFC 9586 3.3).
 
     >>> fetch_template((Item("UID"), Item("FLAGS"))) % (3, 17, b"()")
     b'* 3 FETCH (UID 17 FLAGS ())\\r\\n'
@@ -55,7 +55,7 @@ def fetch_template(items: Sequence[FetchItem]) -> bytes:
         item.label.replace(b"%", b"%%") + b" %b" if isinstance(item, Section | Binary) else FETCH_FORMS[item.name]
         for item in items
     ]
-    return b"* %d FETCH (" + b" ".join(forms) + b")\r\n"
+    return (b"* %d UIDFETCH (" if by_uid else b"* %d FETCH (") + b" ".join(forms) + b")\r\n"
 
 
 def literal(value: bytes) -> bytes:

@@ -28,13 +28,15 @@ class Rule(IntFlag):
     """BREAKS_SEQUENCES: expunges may be told before its tagged answer; without it the numbers that the client
     counts by stay (RFC 9051 7.5.1: FETCH, STORE and SEARCH). WRITES: refused in a mailbox that EXAMINE
     opened. UIDS: it names messages by UID, and what it tells carries the UID. SILENT: nothing is told before
-    its answer (it opens, ends, or ends by itself, the view)."""
+    its answer (it opens, ends, or ends by itself, the view). NUMBERS: it names messages by sequence number, which
+    UIDONLY forbids (RFC 9586)."""
 
     NONE = 0
     BREAKS_SEQUENCES = 1
     WRITES = 2
     UIDS = 4
     SILENT = 8
+    NUMBERS = 16
 
 
 Outcome = bytes | None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from echomox.imapd.cmd import (
     append,
     basic,
+    compress,
     copy,
     expunge,
     fetch,
@@ -26,6 +27,7 @@ from echomox.imapd.command import Command
 
 COMMANDS: tuple[Command, ...] = (
     *basic.ROWS,
+    *compress.ROWS,
     *starttls.ROWS,
     *login.ROWS,
     *select.ROWS,

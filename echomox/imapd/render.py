@@ -66,6 +66,8 @@ class Plan:
     seen: bool
     """Some section sets \\Seen."""
     recent_from: int
+    by_uid: bool
+    """UIDFETCH responses (RFC 9586): the number is the UID."""
 
     def column(self, name: str) -> int:
         return self.columns.index(name)
@@ -89,7 +91,7 @@ class Plan:
         """The response with sections, in the order asked for; closes `content`. told_flags: FLAGS are added, for
         \\Seen is new. binaries: of `imapd.binary.values`."""
         try:
-            yield b"* %d FETCH (" % number
+            yield (b"* %d UIDFETCH (" if self.by_uid else b"* %d FETCH (") % number
             space = b""
             for item in self.items:
                 if isinstance(item, Section):
@@ -130,7 +132,7 @@ def section_pieces(section: Section, space: bytes, row: Row, plan: Plan, content
         yield content.read(offset, length)
 
 
-def compile_plan(items: Sequence[FetchItem], recent_from: int, sets_seen: bool) -> Plan:
+def compile_plan(items: Sequence[FetchItem], recent_from: int, sets_seen: bool, by_uid: bool = False) -> Plan:
     """items: each once. sets_seen: the mailbox is open for writing. Raises BadCommand for an item we do not
     have."""
     names = [UID]
@@ -146,10 +148,10 @@ def compile_plan(items: Sequence[FetchItem], recent_from: int, sets_seen: bool) 
         names += [column for column in (BITS, KEYWORDS, MODSEQ) if column not in names]
     columns = tuple(names)
     by_pieces = bool(sections or binary)
-    line = no_line if by_pieces else compile_line(items, columns, recent_from)
+    line = no_line if by_pieces else compile_line(items, columns, recent_from, by_uid)
     alone = sections == [section_of_all(sections)] and not binary
-    whole = compile_whole(items, columns, recent_from) if alone else None
-    return Plan(columns, tuple(items), line, whole, by_pieces, binary, seen, recent_from)
+    whole = compile_whole(items, columns, recent_from, by_uid) if alone else None
+    return Plan(columns, tuple(items), line, whole, by_pieces, binary, seen, recent_from, by_uid)
 
 
 def columns_of(item: FetchItem) -> tuple[str, ...]:
@@ -172,11 +174,11 @@ def section_of_all(sections: Sequence[Section]) -> Section | None:
 
 
 def compile_whole(
-    items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int
+    items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int, by_uid: bool
 ) -> Callable[[int, Row, bytes], bytes]:
     """As `compile_line`, with the octets of the one section."""
     place = next(n for n, item in enumerate(items) if isinstance(item, Section))
-    template = fetch_template(items)
+    template = fetch_template(items, by_uid)
     before = tuple(getter(item, columns, recent_from) for item in items[:place])
     after = tuple(getter(item, columns, recent_from) for item in items[place + 1 :])
 
@@ -190,10 +192,12 @@ def no_line(number: int, row: Row) -> bytes:
     raise AssertionError("a plan with sections gives pieces")
 
 
-def compile_line(items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int) -> Callable[[int, Row], bytes]:
+def compile_line(
+    items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int, by_uid: bool
+) -> Callable[[int, Row], bytes]:
     """One function for the whole response; the two shapes that clients ask for in masses have one of their
     own."""
-    template = fetch_template(items)
+    template = fetch_template(items, by_uid)
     names = tuple(item.name for item in items if isinstance(item, Item))
     format_flags = FLAGS.format
     if names == ("UID", "FLAGS"):

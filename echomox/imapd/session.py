@@ -13,6 +13,7 @@ waits until it does. Whatever escapes from a command is logged with its tracebac
 from __future__ import annotations
 
 import asyncio
+import zlib
 from array import array
 from collections.abc import Awaitable, Mapping
 from time import monotonic
@@ -54,6 +55,7 @@ from echomox.store.engine import (
 )
 
 if TYPE_CHECKING:
+    from echomox.imapd.deflate import Deflate
     from echomox.imapd.hub import Hub
     from echomox.imapd.service import Service
     from echomox.imapd.view import View
@@ -89,9 +91,9 @@ class Session(asyncio.Protocol):
     to read on. uploads: the streamed literals of the command under way."""
 
     __slots__ = (
-        "bad", "bucket", "cid", "deadline", "enabled", "ended", "ending", "entry", "flow", "hidden", "hub", "idle_tag",
-        "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "saved", "scheduled",
-        "service", "state", "tag", "task", "tls", "transport", "uploads", "view", "waiting",
+        "bad", "bucket", "cid", "deadline", "deflate", "enabled", "ended", "ending", "entry", "flow", "hidden", "hub",
+        "idle_tag", "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "saved",
+        "scheduled", "service", "state", "tag", "task", "tls", "transport", "uploads", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, service: Service, implicit_tls: bool) -> None:
@@ -121,6 +123,7 @@ class Session(asyncio.Protocol):
         self.waiting: asyncio.Future[bytes] | None = None
         self.flow: asyncio.Future[None] | None = None
         self.uploads: tuple[Upload, ...] = ()
+        self.deflate: Deflate | None = None
         self.lost = self.paused = self.scheduled = False
         self.reading = True
         self.deadline = 0.0
@@ -148,6 +151,11 @@ class Session(asyncio.Protocol):
         """Mailbox names and other strings are UTF-8 on the wire (RFC 6855 3, RFC 9051 5.1)."""
         return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
 
+    @property
+    def uid_only(self) -> bool:
+        """No sequence numbers are used any more (RFC 9586)."""
+        return "UIDONLY" in self.enabled
+
     def mailbox_name(self, name: str) -> bytes:
         """As this client wants to read it."""
         return mailbox_name(name, self.utf8)
@@ -169,7 +177,7 @@ class Session(asyncio.Protocol):
             self.out = []
             self.out_size = 0
             if not self.lost and not self.transport.is_closing():
-                self.transport.write(data)
+                self.transport.write(data if self.deflate is None else self.deflate.compress(data))
 
     async def breathe(self) -> None:
         """Writes what there is, lets others run, and waits for a client that does not read. Raises
@@ -246,7 +254,10 @@ class Session(asyncio.Protocol):
             return
         if self.state is not State.NOT_AUTHENTICATED:
             self.deadline = self.service.now() + self.service.limits.imap_timeout
-        self.receiver.feed(data)
+        if self.deflate is None:
+            self.receiver.feed(data)
+        else:
+            self.deflate.put(data)
         if not self.scheduled:
             self.turn()
 
@@ -323,6 +334,8 @@ class Session(asyncio.Protocol):
         while (self.task is None or self.waiting is not None) and not self.paused and self.state is not State.LOGOUT:
             event = self.receiver.next()
             if event is None:
+                if self._inflated():
+                    continue
                 break
             self._take(event)
             if self.out_size >= CHUNK:
@@ -339,8 +352,26 @@ class Session(asyncio.Protocol):
         if self.ended and self.task is None and not self.scheduled and not self.lost:
             self.transport.close()
 
+    def _inflated(self) -> bool:
+        """The receiver has got more of a compressed stream."""
+        if self.deflate is None:
+            return False
+        try:
+            data = self.deflate.take()
+        except zlib.error:
+            self.log("compressed stream not understood")
+            self.bye(b"* BYE The compressed stream cannot be understood\r\n")
+            return False
+        self.receiver.feed(data)
+        return bool(data)
+
+    @property
+    def _holding(self) -> bool:
+        """Input has come that cannot be worked off yet."""
+        return self.receiver.in_command or self.deflate is not None
+
     def _pause_reading(self) -> None:
-        if self.reading and not self.lost and not self.transport.is_closing() and self.receiver.in_command:
+        if self.reading and not self.lost and not self.transport.is_closing() and self._holding:
             self.reading = False
             self.transport.pause_reading()
 
@@ -425,6 +456,8 @@ class Session(asyncio.Protocol):
                 raise BadCommand("Unknown command")
             if self.state not in row.states:
                 raise BadCommand(f"{event.name} is not possible now: {self.state.value}")
+            if row.flags & Rule.NUMBERS and self.uid_only:
+                raise BadCommand("UIDONLY is enabled", "UIDREQUIRED")
             arguments = row.parse(Parser(event.arguments, self.utf8))
             if row.flags & Rule.WRITES and self.selected.read_only:
                 raise No("Mailbox is open for reading only", "READ-ONLY")

@@ -77,7 +77,7 @@ def check_mailbox(session: Session, view: View) -> None:
 
 def tell_expunged(session: Session, view: View) -> None:
     numbers, gone = view.expunge()
-    if "QRESYNC" in session.enabled:
+    if "QRESYNC" in session.enabled or session.uid_only:
         session.say(vanished_line(gone))
         return
     session.say(b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers]))
@@ -95,6 +95,9 @@ def tell_flags(session: Session, flags: Iterable[tuple[int, int, str, int]], uid
     """FETCH responses for (uid, bits, keywords, modseq)."""
     view = session.selected
     with_modseq = "CONDSTORE" in session.enabled
+    if session.uid_only:
+        tell_flags_by_uid(session, flags, with_modseq)
+        return
     uids = uids or "QRESYNC" in session.enabled
     for uid, bits, keywords, modseq in flags:
         text = FLAGS.format(bits, keywords, uid >= view.recent_from)
@@ -107,3 +110,12 @@ def tell_flags(session: Session, flags: Iterable[tuple[int, int, str, int]], uid
         else:
             line = b"* %d FETCH (FLAGS %b)\r\n" % (view.number(uid), text)
         session.say(line)
+
+
+def tell_flags_by_uid(session: Session, flags: Iterable[tuple[int, int, str, int]], with_modseq: bool) -> None:
+    """UIDFETCH responses (RFC 9586 3.3)."""
+    recent_from = session.selected.recent_from
+    for uid, bits, keywords, modseq in flags:
+        modseq_item = b" MODSEQ (%d)" % modseq if with_modseq else b""
+        text = FLAGS.format(bits, keywords, uid >= recent_from)
+        session.say(b"* %d UIDFETCH (FLAGS %b%b)\r\n" % (uid, text, modseq_item))

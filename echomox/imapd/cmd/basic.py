@@ -1,5 +1,6 @@
 """CAPABILITY, NOOP, CHECK, LOGOUT, ID, ENABLE, NAMESPACE: what needs no mail. RFC 9051 6.1, 6.3.1, 6.3.10;
-RFC 2971; RFC 5161; RFC 6855 3 (UTF8=ACCEPT); RFC 2342; RFC 8437 (UNAUTHENTICATE); RFC 3501 6.4.1 (CHECK)."""
+RFC 2971; RFC 5161; RFC 6855 3 (UTF8=ACCEPT); RFC 9586 (UIDONLY); RFC 2342; RFC 8437 (UNAUTHENTICATE); RFC 3501
+6.4.1 (CHECK)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,10 @@ from echomox.imapd.command import ANY, AUTHENTICATED, SELECTED, Command, Rule
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
 
-ENABLING = {"CONDSTORE": "CONDSTORE", "QRESYNC": "QRESYNC", "IMAP4REV2": "IMAP4rev2", "UTF8=ACCEPT": "UTF8=ACCEPT"}
+ENABLING = {
+    **{name: name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "UIDONLY")},
+    "IMAP4REV2": "IMAP4rev2",
+}
 """Extensions that ENABLE switches on, and how they are written."""
 CONDSTORE = frozenset({"CONDSTORE", "QRESYNC"})
 
@@ -73,7 +77,7 @@ def namespace(session: Session, _: grammar.Nothing) -> None:
     session.say(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
 
 
-ENABLED = ("IMAP4rev2", "ENABLE", "QRESYNC", "UTF8=ACCEPT")
+ENABLED = ("IMAP4rev2", "ENABLE", "QRESYNC", "UTF8=ACCEPT", "UIDONLY")
 ROWS = (
     Command("CAPABILITY", ANY, Rule.BREAKS_SEQUENCES, (), grammar.nothing, capability),
     Command("NOOP", ANY, Rule.BREAKS_SEQUENCES, (), grammar.nothing, noop),

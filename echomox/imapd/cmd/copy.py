@@ -78,8 +78,8 @@ def pairs(copied: Copied, by_uid: bool) -> str:
 
 MOVING = Rule.BREAKS_SEQUENCES | Rule.WRITES
 ROWS = (
-    Command("COPY", SELECTED, Rule.BREAKS_SEQUENCES, (), grammar.transfer, copy),
+    Command("COPY", SELECTED, Rule.BREAKS_SEQUENCES | Rule.NUMBERS, (), grammar.transfer, copy),
     Command("UID COPY", SELECTED, Rule.BREAKS_SEQUENCES | Rule.UIDS, ("UIDPLUS",), grammar.transfer, uid_copy),
-    Command("MOVE", SELECTED, MOVING, ("MOVE",), grammar.transfer, move),
+    Command("MOVE", SELECTED, MOVING | Rule.NUMBERS, ("MOVE",), grammar.transfer, move),
     Command("UID MOVE", SELECTED, MOVING | Rule.UIDS, ("MOVE",), grammar.transfer, uid_move),
 )

@@ -40,10 +40,10 @@ async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: boo
     view = session.selected
     if arguments.vanished and "QRESYNC" not in session.enabled:
         raise BadCommand("QRESYNC is to be enabled first")
-    items = complete(arguments, by_uid)
+    items = complete(arguments, by_uid and not session.uid_only)
     if Item("MODSEQ") in items:
         session.enable_condstore()
-    plan = compile_plan(items, view.recent_from, sets_seen=not view.read_only)
+    plan = compile_plan(items, view.recent_from, sets_seen=not view.read_only, by_uid=session.uid_only)
     positions = session.positions(arguments.messages, by_uid)
     if arguments.vanished:
         tell_vanished(session, arguments)
@@ -79,8 +79,8 @@ def tell_vanished(session: Session, arguments: grammar.Fetch) -> None:
 
 
 class Rows:
-    """(number, row) of the messages at these positions. missing: some were not there, once all have been
-    taken."""
+    """(number, row) of the messages at these positions; with UIDONLY the number is the UID. missing: some were not
+    there, once all have been taken."""
 
     def __init__(self, session: Session, positions: list[range], plan: Plan, changed_since: int) -> None:
         self.view: View = session.selected
@@ -88,12 +88,15 @@ class Rows:
         self.positions = positions
         self.columns = plan.columns
         self.changed_since = changed_since
+        self.by_uid = plan.by_uid
         self.missing = False
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
         for group in joined(self.positions):
             rows = self._all(group) if len(group) == 1 else self._some(group)
-            yield from self._changed(rows) if self.changed_since else rows
+            if self.changed_since:
+                rows = self._changed(rows)
+            yield from ((row[0], row) for row in rows_only(rows)) if self.by_uid else rows
 
     def _store_rows(self, group: list[range]) -> Iterator[tuple[Any, ...]]:
         uids = self.view.uids
@@ -129,6 +132,10 @@ class Rows:
     def _changed(self, rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
         place = self.columns.index(MODSEQ)
         return ((number, row) for number, row in rows if row[place] > self.changed_since)
+
+
+def rows_only(rows: Iterator[tuple[int, Row]]) -> Iterator[Row]:
+    return (row for _, row in rows)
 
 
 def joined(positions: list[range]) -> Iterator[list[range]]:
@@ -227,6 +234,6 @@ def set_seen(session: Session, plan: Plan, rows: Sequence[Row]) -> dict[int, Row
 
 CAPABILITY = ("BINARY", "PREVIEW", "SAVEDATE")
 ROWS = (
-    Command("FETCH", SELECTED, Rule.NONE, CAPABILITY, grammar.fetch, fetch),
+    Command("FETCH", SELECTED, Rule.NUMBERS, CAPABILITY, grammar.fetch, fetch),
     Command("UID FETCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, CAPABILITY, grammar.uid_fetch, uid_fetch),
 )

@@ -39,6 +39,6 @@ async def replace_message(session: Session, arguments: grammar.Replace, by_uid: 
 
 FLAGS = Rule.BREAKS_SEQUENCES | Rule.WRITES
 ROWS = (
-    Command("REPLACE", SELECTED, FLAGS, ("REPLACE",), grammar.replace, replace),
+    Command("REPLACE", SELECTED, FLAGS | Rule.NUMBERS, ("REPLACE",), grammar.replace, replace),
     Command("UID REPLACE", SELECTED, FLAGS | Rule.UIDS, ("REPLACE",), grammar.replace, uid_replace),
 )

@@ -1,5 +1,5 @@
 """SEARCH and UID SEARCH. RFC 9051 6.4.4; RFC 4731 (ESEARCH); RFC 5032 (WITHIN); RFC 5182
-(SEARCHRES); RFC 7162 3.1.5 and 3.1.6
+(SEARCHRES); RFC 9585 (INPROGRESS); RFC 7162 3.1.5 and 3.1.6
 (MODSEQ).
 
 Sets of messages in the program are turned into UIDs of this view before the store sees them: the store knows
@@ -9,6 +9,7 @@ no numbers of ours. A search that takes long gives way every few milliseconds, a
 from __future__ import annotations
 
 from array import array
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from echomox.imap import response
@@ -16,11 +17,14 @@ from echomox.imap.search import And, HasFlag, Key, Not, Or, Sequence
 from echomox.imap.searching import SAVED_RANGES, Search
 from echomox.imap.searching import search as parse
 from echomox.imap.seqset import SAVED, STAR, SequenceSet
-from echomox.imapd.command import SELECTED, Command, Rule
+from echomox.imapd.command import SELECTED, BadCommand, Command, Rule
 from echomox.imapd.session import NOTHING_SAVED
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
+
+
+PROGRESS = 10.0  # seconds of a search after which the client is told that it goes on (RFC 9585 3)
 
 
 async def search(session: Session, arguments: Search) -> None:
@@ -67,9 +71,13 @@ async def run(session: Session, key: Key) -> list[int]:
     """The UIDs that match. Others have their turn between the steps of a long search."""
     view = session.selected
     steps = session.store.searching(view.mailbox_id, key, view.uids[:])
+    due = monotonic() + PROGRESS
     try:
         while True:
             next(steps)
+            if monotonic() > due:
+                due = monotonic() + PROGRESS
+                session.say(b"* OK [INPROGRESS (%b NIL NIL)] Still searching\r\n" % response.quoted(session.tag))
             await session.breathe()
     except StopIteration as end:
         found: list[int] = end.value
@@ -94,6 +102,8 @@ def resolve(session: Session, key: Key) -> Key:
 
 
 def resolve_set(session: Session, key: Sequence) -> Sequence:
+    if session.uid_only and not key.uid and key.ranges != SAVED_RANGES:
+        raise BadCommand("UIDONLY is enabled", "UIDREQUIRED")
     messages = SAVED if key.ranges == SAVED_RANGES else SequenceSet(key.ranges)
     positions = session.positions(messages, key.uid)
     uids = session.selected.uids
@@ -107,8 +117,8 @@ def highest_modseq(session: Session, found: list[int]) -> int:
     return max((modseq for uid, modseq in rows if uid in wanted), default=0)
 
 
-CAPABILITY = ("ESEARCH", "SEARCHRES", "WITHIN")
+CAPABILITY = ("ESEARCH", "SEARCHRES", "WITHIN", "INPROGRESS")
 ROWS = (
-    Command("SEARCH", SELECTED, Rule.NONE, CAPABILITY, parse, search),
+    Command("SEARCH", SELECTED, Rule.NUMBERS, CAPABILITY, parse, search),
     Command("UID SEARCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, CAPABILITY, parse, uid_search),
 )

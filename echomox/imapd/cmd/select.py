@@ -60,7 +60,7 @@ def picture(session: Session, selected: Selected, view: View) -> bytes:
         named = list_line("LIST", words, SEPARATOR, session.mailbox_name(mailbox.name))
         flags = flags_lines(selected.keywords, view.read_only)
         return b"%b* %d EXISTS\r\n%b%b" % (flags, len(view), codes(mailbox), named)
-    unseen = view.number(selected.first_unseen) if selected.first_unseen else 0
+    unseen = view.number(selected.first_unseen) if selected.first_unseen and not session.uid_only else 0
     return b"".join(
         (
             flags_lines(selected.keywords, view.read_only),

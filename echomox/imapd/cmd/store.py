@@ -88,6 +88,9 @@ def tell_modseqs(session: Session, stored: FlagsStored, by_uid: bool) -> None:
     """RFC 7162 3.1.3: the new mod-sequence is told even with .SILENT."""
     view = session.selected
     for uid, _, _ in stored.changed:
+        if session.uid_only:
+            session.say(b"* %d UIDFETCH (MODSEQ (%d))\r\n" % (uid, stored.modseq))
+            continue
         name = b"UID %d " % uid if by_uid or "QRESYNC" in session.enabled else b""
         session.say(b"* %d FETCH (%bMODSEQ (%d))\r\n" % (view.number(uid), name, stored.modseq))
 
@@ -102,7 +105,7 @@ def answer(session: Session, stored: FlagsStored, by_uid: bool) -> bytes | None:
 
 
 ROWS = (
-    Command("STORE", SELECTED, Rule.WRITES, ("CONDSTORE",), fetch.store, store),
+    Command("STORE", SELECTED, Rule.WRITES | Rule.NUMBERS, ("CONDSTORE",), fetch.store, store),
     Command(
         "UID STORE", SELECTED, Rule.WRITES | Rule.UIDS | Rule.BREAKS_SEQUENCES, ("CONDSTORE",), fetch.store, uid_store
     ),
