@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from echomox.imap.lexer import Bad, Parser
+from echomox.imap.searching import partial_range
 from echomox.imap.seqset import SequenceSet
 
 PARTS = 100
@@ -90,6 +91,8 @@ class Fetch:
     items: tuple[FetchItem, ...]
     changed_since: int = 0
     vanished: bool = False
+    partial: tuple[int, int] | None = None
+    """Only this part of the messages (RFC 9394 3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,11 @@ def _fetch(parser: Parser) -> Fetch:
     messages = parser.sequence_set()
     parser.space()
     items = _items(parser)
-    changed_since, vanished = 0, False
+    changed_since, vanished, partial = 0, False, None
     if parser.accept(b" "):
-        changed_since, vanished = _fetch_modifiers(parser)
+        changed_since, vanished, partial = _fetch_modifiers(parser)
     parser.end()
-    return Fetch(messages, items, changed_since, vanished)
+    return Fetch(messages, items, changed_since, vanished, partial)
 
 
 def _items(parser: Parser) -> tuple[FetchItem, ...]:
@@ -260,10 +263,10 @@ def _partial(parser: Parser) -> tuple[int, int] | None:
     return first, count
 
 
-def _fetch_modifiers(parser: Parser) -> tuple[int, bool]:
-    """(CHANGEDSINCE n [VANISHED]), in any order (RFC 7162 3.1.4, 3.2.6)."""
+def _fetch_modifiers(parser: Parser) -> tuple[int, bool, tuple[int, int] | None]:
+    """(CHANGEDSINCE n [VANISHED]) (RFC 7162 3.1.4, 3.2.6), PARTIAL range (RFC 9394 3.3), in any order."""
     parser.open()
-    changed_since, vanished = 0, False
+    changed_since, vanished, partial = 0, False, None
     while True:
         name = parser.word()
         if name == "CHANGEDSINCE" and not changed_since:
@@ -271,6 +274,9 @@ def _fetch_modifiers(parser: Parser) -> tuple[int, bool]:
             changed_since = parser.number64(least=1)
         elif name == "VANISHED" and not vanished:
             vanished = True
+        elif name == "PARTIAL" and not partial:
+            parser.space()
+            partial = partial_range(parser)
         else:
             raise Bad("Unknown or repeated modifier of FETCH")
         if not parser.accept(b" "):
@@ -278,7 +284,7 @@ def _fetch_modifiers(parser: Parser) -> tuple[int, bool]:
     parser.close()
     if vanished and not changed_since:
         raise Bad("VANISHED needs CHANGEDSINCE")
-    return changed_since, vanished
+    return changed_since, vanished, partial
 
 
 def store(parser: Parser) -> Store:

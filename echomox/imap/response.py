@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from echomox.imap import mutf7
 from echomox.imap.fetch import Binary, FetchItem, Section
 from echomox.imap.lexer import MONTHS, Bad
-from echomox.imap.seqset import format_numbers
+from echomox.imap.seqset import format_numbers, partial_slice
 
 QUOTED = 1000
 """A longer string is sent as a literal."""
@@ -208,9 +208,15 @@ def search_line(numbers: Sequence[int], modseq: int = 0) -> bytes:
 
 
 def esearch_line(
-    tag: bytes, uid: bool, numbers: Sequence[int], returning: Iterable[str], modseq: int = 0
+    tag: bytes,
+    uid: bool,
+    numbers: Sequence[int],
+    returning: Iterable[str],
+    modseq: int = 0,
+    partial: tuple[int, int] | None = None,
 ) -> bytes:
-    """ESEARCH (RFC 4731 3.1). numbers: ascending; returning: MIN MAX ALL COUNT (others are passed over)."""
+    """ESEARCH (RFC 4731 3.1, RFC 9394 3.1). numbers: ascending; returning: MIN MAX ALL COUNT PARTIAL (others are passed
+    over)."""
     parts = [b"* ESEARCH (TAG %b)" % quoted(tag)]
     if uid:
         parts.append(b"UID")
@@ -223,6 +229,9 @@ def esearch_line(
             parts.append(b"MAX %d" % numbers[-1])
         elif numbers and option == "ALL":
             parts.append(b"ALL " + format_numbers(numbers))
+        elif option == "PARTIAL" and partial:
+            chosen = format_numbers(numbers[partial_slice(partial, len(numbers))]) or b"NIL"
+            parts.append(b"PARTIAL (%d:%d %b)" % (*partial, chosen))
     if modseq and numbers:
         parts.append(b"MODSEQ %d" % modseq)
     return b" ".join(parts) + b"\r\n"

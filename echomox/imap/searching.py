@@ -1,5 +1,6 @@
 """Arguments of SEARCH: the grammar that gives `search.Key` values. RFC 9051 6.4.4, RFC 3501 6.4.4, RFC 4731
-(ESEARCH), RFC 5032 (WITHIN), RFC 7162 3.1.5 (MODSEQ), RFC 5182 (SEARCHRES), RFC 8514 (SAVEDATE).
+(ESEARCH), RFC 5032 (WITHIN), RFC 7162 3.1.5 (MODSEQ), RFC 5182 (SEARCHRES), RFC 8514 (SAVEDATE), RFC 9394
+(PARTIAL).
 
 Keys that RFC 3501 defines by others become those: NEW is RECENT UNSEEN, OLD is NOT RECENT, UNSEEN is NOT
 SEEN. SENTON and its like are `When`. Sets of messages keep "*" as `seqset.STAR` and "$" as `SAVED_RANGES`,
@@ -8,6 +9,7 @@ for the session to resolve.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -28,7 +30,7 @@ from echomox.imap.search import (
     Text,
     When,
 )
-from echomox.imap.seqset import SequenceSet
+from echomox.imap.seqset import STAR, SequenceSet
 
 CHARSETS: Mapping[str, str] = {
     "US-ASCII": "ascii",
@@ -40,7 +42,8 @@ CHARSETS: Mapping[str, str] = {
 """Charsets of search strings, and Python's names for them. The first two are for [BADCHARSET (...)]."""
 KEYS = 1000
 """Most keys of one search."""
-RETURN_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE"))
+RETURN_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL"))
+_PARTIAL = re.compile(rb"(-?[0-9]{1,10}):(-?[0-9]{1,10})")
 SAVED_RANGES = ((0, 0),)
 """Ranges of a `search.Sequence` that is "$": no message has the number 0."""
 
@@ -59,16 +62,18 @@ class Search:
     returning: tuple[str, ...] | None = None
     charset: str = ""
     modseq: bool = False
+    partial: tuple[int, int] | None = None
+    """Of PARTIAL: both ends as written; negative ones count from the end (RFC 9394 3.1)."""
 
 
 def search(parser: Parser) -> Search:
     """SEARCH and UID SEARCH."""
     parser.space()
-    returning = None
+    returning, partial = None, None
     if parser.next_word() == "RETURN":
         parser.word()
         parser.space()
-        returning = _return_options(parser)
+        returning, partial = return_options(parser)
         parser.space()
     charset = ""
     if parser.next_word() == "CHARSET":
@@ -82,23 +87,38 @@ def search(parser: Parser) -> Search:
     program = _Program(parser, CHARSETS[charset or "UTF-8"])
     keys = program.keys()
     parser.end()
-    return Search(_and(keys), returning, charset, program.modseq)
+    return Search(_and(keys), returning, charset, program.modseq, partial)
 
 
-def _return_options(parser: Parser) -> tuple[str, ...]:
-    """RFC 4731 3.1, RFC 5182 2.1."""
+def return_options(parser: Parser) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+    """RFC 4731 3.1, RFC 5182 2.1, RFC 9394 3.1. The range is PARTIAL's."""
     parser.open()
     options: list[str] = []
+    partial = None
     while not parser.next_is(b")"):
         if options:
             parser.space()
         option = parser.word()
         if option not in RETURN_OPTIONS:
             raise Bad("Unknown RETURN option")
+        if option == "PARTIAL":
+            parser.space()
+            partial = partial_range(parser)
         if option not in options:
             options.append(option)
     parser.close()
-    return tuple(options) or ("ALL",)
+    if partial and "ALL" in options:
+        raise Bad("PARTIAL and ALL exclude each other")
+    return tuple(options) or ("ALL",), partial
+
+
+def partial_range(parser: Parser) -> tuple[int, int]:
+    """RFC 9394 4: 1:500, or -1:-500 from the end; in any order."""
+    match = parser.take(_PARTIAL, "a range like 1:500 or -1:-500")
+    low, high = int(match[1]), int(match[2])
+    if (low < 0) != (high < 0) or not low or not high or max(abs(low), abs(high)) > STAR:
+        raise Bad("A range of PARTIAL counts from one end, from 1")
+    return low, high
 
 
 def _and(keys: list[Key]) -> Key:

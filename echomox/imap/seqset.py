@@ -163,6 +163,14 @@ def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
+def partial_slice(partial: tuple[int, int], count: int) -> slice:
+    """The places that a range of PARTIAL means in a list of `count` (RFC 9394 3.1)."""
+    low, high = sorted(partial)
+    if low > 0:
+        return slice(low - 1, high)
+    return slice(max(count + low, 0), max(count + high + 1, 0))
+
+
 def format_ranges(ranges: Iterable[tuple[int, int]]) -> bytes:
     return b",".join(_end(low) if low == high else b"%b:%b" % (_end(low), _end(high)) for low, high in ranges)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from echomox.imap import fetch as grammar
 from echomox.imap.fetch import FetchItem, Item
 from echomox.imap.response import vanished_line
-from echomox.imap.seqset import SequenceSet
+from echomox.imap.seqset import SequenceSet, partial_slice
 from echomox.imapd import binary
 from echomox.imapd.command import SELECTED, BadCommand, Command, No, Rule
 from echomox.imapd.render import MODSEQ, PIECE, Plan, Row, compile_plan
@@ -45,6 +45,8 @@ async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: boo
         session.enable_condstore()
     plan = compile_plan(items, view.recent_from, sets_seen=not view.read_only, by_uid=session.uid_only)
     positions = session.positions(arguments.messages, by_uid)
+    if arguments.partial:
+        positions = part_of(positions, arguments.partial)
     if arguments.vanished:
         tell_vanished(session, arguments)
     rows = Rows(session, positions, plan, arguments.changed_since)
@@ -54,6 +56,18 @@ async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: boo
         await fetch_lines(session, plan, rows)
     if rows.missing and not by_uid:
         raise No("Some of the messages are gone", "EXPUNGEISSUED")
+
+
+def part_of(positions: list[range], partial: tuple[int, int]) -> list[range]:
+    """The messages at these places among those named (RFC 9394 3.3)."""
+    chosen = partial_slice(partial, sum(map(len, positions)))
+    found, place = [], 0
+    for part in positions:
+        inner = part[max(chosen.start - place, 0) : max(chosen.stop - place, 0)]
+        if inner:
+            found.append(inner)
+        place += len(part)
+    return found
 
 
 def complete(arguments: grammar.Fetch, by_uid: bool) -> list[FetchItem]:
@@ -232,7 +246,7 @@ def set_seen(session: Session, plan: Plan, rows: Sequence[Row]) -> dict[int, Row
     return changed
 
 
-CAPABILITY = ("BINARY", "PREVIEW", "SAVEDATE")
+CAPABILITY = ("BINARY", "PARTIAL", "PREVIEW", "SAVEDATE")
 ROWS = (
     Command("FETCH", SELECTED, Rule.NUMBERS, CAPABILITY, grammar.fetch, fetch),
     Command("UID FETCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, CAPABILITY, grammar.uid_fetch, uid_fetch),

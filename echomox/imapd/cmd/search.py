@@ -1,5 +1,5 @@
 """SEARCH and UID SEARCH. RFC 9051 6.4.4; RFC 4731 (ESEARCH); RFC 5032 (WITHIN); RFC 5182
-(SEARCHRES); RFC 9585 (INPROGRESS); RFC 7162 3.1.5 and 3.1.6
+(SEARCHRES); RFC 9585 (INPROGRESS); RFC 9394 (PARTIAL); RFC 7162 3.1.5 and 3.1.6
 (MODSEQ).
 
 Sets of messages in the program are turned into UIDs of this view before the store sees them: the store knows
@@ -16,7 +16,7 @@ from echomox.imap import response
 from echomox.imap.search import And, HasFlag, Key, Not, Or, Sequence
 from echomox.imap.searching import SAVED_RANGES, Search
 from echomox.imap.searching import search as parse
-from echomox.imap.seqset import SAVED, STAR, SequenceSet
+from echomox.imap.seqset import SAVED, STAR, SequenceSet, partial_slice
 from echomox.imapd.command import SELECTED, BadCommand, Command, Rule
 from echomox.imapd.session import NOTHING_SAVED
 
@@ -48,7 +48,7 @@ async def answer(session: Session, arguments: Search, by_uid: bool) -> None:
         session.saved = NOTHING_SAVED  # what stays, if the search fails (RFC 5182 2.1)
     found = await run(session, key)
     if saving and returning is not None:
-        session.saved = to_save(found, returning)
+        session.saved = to_save(found, returning, arguments.partial)
         if len(returning) == 1:
             return
     modseq = highest_modseq(session, found) if arguments.modseq and found else 0
@@ -56,11 +56,13 @@ async def answer(session: Session, arguments: Search, by_uid: bool) -> None:
     if returning is None:
         session.say(response.search_line(numbers, modseq))
     else:
-        session.say(response.esearch_line(session.tag, by_uid, numbers, returning, modseq))
+        session.say(response.esearch_line(session.tag, by_uid, numbers, returning, modseq, arguments.partial))
 
 
-def to_save(found: list[int], returning: tuple[str, ...]) -> array[int]:
-    """RFC 5182 2.4: with MIN or MAX, and neither ALL nor COUNT, only those."""
+def to_save(found: list[int], returning: tuple[str, ...], partial: tuple[int, int] | None) -> array[int]:
+    """RFC 5182 2.4: with MIN or MAX, and neither ALL nor COUNT, only those. RFC 9394 3.1: with PARTIAL its part."""
+    if partial:
+        return array("I", found[partial_slice(partial, len(found))])
     if not found or {"ALL", "COUNT"} & set(returning) or len(returning) == 1:
         return array("I", found)
     ends = {"MIN": found[0], "MAX": found[-1]}
@@ -117,7 +119,7 @@ def highest_modseq(session: Session, found: list[int]) -> int:
     return max((modseq for uid, modseq in rows if uid in wanted), default=0)
 
 
-CAPABILITY = ("ESEARCH", "SEARCHRES", "WITHIN", "INPROGRESS")
+CAPABILITY = ("ESEARCH", "SEARCHRES", "WITHIN", "INPROGRESS", "PARTIAL")
 ROWS = (
     Command("SEARCH", SELECTED, Rule.NUMBERS, CAPABILITY, parse, search),
     Command("UID SEARCH", SELECTED, Rule.UIDS | Rule.BREAKS_SEQUENCES, CAPABILITY, parse, uid_search),
