@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     demo.add_argument("--mode", choices=("bands", "junk-only", "off"), default="bands", help="of their junk filters")
     demo.add_argument("--no-limits", action="store_true", help="lift limits of rates, connections, IDLE and accounts")
     demo.add_argument("--resolver", default="none", metavar="HOST:PORT|none", help="default %(default)s")
+    demo.add_argument("--next-hop", default="", metavar="HOST:PORT", help="where all mail to others goes")
     demo.add_argument("--reuse", action="store_true", help="tell of a demo that is there instead of refusing")
     demo.add_argument("--force", action="store_true", help="replace a demo that is there, with its mail")
     parser.set_defaults(run=run)
@@ -72,6 +73,7 @@ def run_demo(args: argparse.Namespace) -> int:
         resolver=args.resolver,
         no_limits=args.no_limits,
         force=args.force,
+        next_hop=args.next_hop,
     )
     password = args.password or new_password()
     secrets = derived(password, BCRYPT_COST)

@@ -3,8 +3,8 @@ password.
 
 It is what `make run`, the tests, the benches and other people's scripts start from. Port N+25 stands for 25
 and so on. Logins without TLS are allowed from 127.0.0.0/8. The work factor of its password hashes is the
-lowest there is (`auth.bcrypt_cost`), because its passwords are thrown away with it; nothing else is weaker
-than in a real server.
+lowest there is (`auth.bcrypt_cost`), because its passwords are thrown away with it, and nobody is made to wait
+(`limits.first_time_delay` and the like); nothing else is weaker than in a real server.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from typing import Any
 
 from echomox.config.describe import dynamic_text, static_text
 from echomox.config.files import Owner, make_directories, write_atomic
-from echomox.config.keys import self_signed
+from echomox.config.keys import new_dkim_key, self_signed
 from echomox.config.names import domain_key
 from echomox.config.paths import Paths
 from echomox.config.schema import (
     Account,
     Auth,
+    Dkim,
     Dns,
     Domain,
     Dynamic,
     JunkFilter,
     Limits,
     Listeners,
+    Route,
     Static,
     Tls,
+    Transport,
 )
 from echomox.errors import ConfigError
 
@@ -44,7 +47,8 @@ BCRYPT_COST = 4
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What was asked for. mode: of the accounts' junk filter. resolver: as dns.resolver."""
+    """What was asked for. mode: of the accounts' junk filter. resolver: as dns.resolver. next_hop: "HOST:PORT" that all
+    mail to others goes to; empty: to their own hosts."""
 
     directory: Path
     base_port: int
@@ -54,6 +58,7 @@ class Demo:
     resolver: str = "none"
     no_limits: bool = False
     force: bool = False
+    next_hop: str = ""
 
     @property
     def paths(self) -> Paths:
@@ -81,6 +86,8 @@ def write_demo(demo: Demo) -> Demo:
         raise ConfigError(f"--base-port {demo.base_port}: allowed are 1 to {65535 - max(PORTS.values())}")
     if not 1 <= demo.accounts <= 100_000:
         raise ConfigError(f"--accounts {demo.accounts}: allowed are 1 to 100000")
+    if demo.next_hop:
+        next_hop(demo.next_hop)
     _clear(demo)
     paths, owner = demo.paths, Owner.current()
     make_directories(paths, owner)
@@ -89,6 +96,7 @@ def write_demo(demo: Demo) -> Demo:
     certificate, key = self_signed(names, datetime.datetime.now(datetime.UTC))
     write_atomic(paths.config / "tls/demo.crt", certificate)
     write_atomic(paths.config / "tls/demo.key", key)
+    write_atomic(paths.config / "dkim/demo.pem", new_dkim_key("ed25519"))
     write_atomic(paths.static, static_text(_static(demo), full=False).encode())
     write_atomic(paths.dynamic, dynamic_text(_dynamic(demo)).encode())
     return demo
@@ -149,13 +157,23 @@ def _static(demo: Demo) -> Static:
         logins_per_day=0,
         idle_per_ip=0,
         connections=1_000_000,
+        messages_per_minute=0,
+        messages_per_day=0,
+        bytes_per_minute=0,
+        bytes_per_day=0,
+        first_time_delay=0.0,
+        unknown_delay=0.0,
+        login_delay=0.0,
+        slow_answers=False,
     )
+    # All of a demo's clients have one address, and nobody wants to wait in a trial.
+    limited = Limits(first_time_delay=0.0, unknown_delay=0.0, login_delay=0.0, slow_answers=False)
     return Static(
         hostname=f"mail.{demo.domain}",
         postmaster="u0",
         listeners=listeners,
         tls=Tls("tls/demo.crt", "tls/demo.key"),
-        limits=unlimited if demo.no_limits else Limits(),
+        limits=unlimited if demo.no_limits else limited,
         auth=Auth(plaintext_from=("127.0.0.0/8",), bcrypt_cost=BCRYPT_COST),
         dns=Dns(demo.resolver),
     )
@@ -167,4 +185,21 @@ def _dynamic(demo: Demo) -> Dynamic:
         f"u{number}": Account(addresses=(address,), junk_filter=junk_filter)
         for number, address in enumerate(demo.addresses())
     }
-    return Dynamic({demo.domain: Domain(description="A demo.")}, accounts)
+    domain = Domain(description="A demo.", dkim=(Dkim("demo", "ed25519", "dkim/demo.pem"),))
+    if not demo.next_hop:
+        return Dynamic({demo.domain: domain}, accounts)
+    host, port = next_hop(demo.next_hop)
+    return Dynamic(
+        {demo.domain: domain},
+        accounts,
+        transports={"next-hop": Transport("smtp", host, port)},
+        routes=(Route(transport="next-hop"),),
+    )
+
+
+def next_hop(text: str) -> tuple[str, int]:
+    """Host and port of "HOST:PORT", IPv6 in brackets. Raises ConfigError."""
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f"--next-hop {text}: give HOST:PORT")
+    return host.strip("[]"), int(port)
