@@ -111,6 +111,8 @@ class Limits:
     connections: int = option(10_000, "Open connections per worker.", low=1)
     message_size: int = option(104_857_600, "Largest message, announced as SIZE and APPENDLIMIT.", low=65_536)
     recipients: int = option(1000, "Recipients of one message.", low=100)
+    quota: int = option(0, "Bytes of mail that an account may hold, unless it or its domain says more. 0: no limit.", low=0)
+    quota_messages: int = option(0, "Messages, likewise.", low=0)
     line_length: int = option(65_536, "Longest line of a message.", low=1000)
     header_size: int = option(262_144, "Largest header block.", low=16_384)
     mime_depth: int = option(50, "Nested MIME parts.", low=5)
@@ -159,7 +161,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Auth:
     mechanisms: tuple[str, ...] = option(
-        ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"),
+        ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"),
         "SASL mechanisms offered, strongest first.",
         choices=("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"),
     )
@@ -216,6 +218,15 @@ class Logs:
 @dataclass(frozen=True, slots=True)
 class Dns:
     resolver: str = option("system", '"system", "none" (every question has an instant negative answer) or "HOST:PORT".')
+    trusted: bool = option(
+        False,
+        "Believe what the resolver says of DNSSEC though it is not on this host: only if it validates and nobody can "
+        "come between. One on loopback is always believed. DANE needs it.",
+    )
+    timeout: float = option(5.0, "Longest time for one question, all tries together.", low=0.1, high=60)
+    cache_entries: int = option(
+        10_000, "Answers that each process remembers, as long as they may be. 0: none.", low=0, high=1_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +298,35 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True)
+class MailAuth:
+    timeout: float = option(
+        10.0,
+        "Longest time for all look-ups of one message together; what is not known then counts as a temporary error, for "
+        "which no mail is refused.",
+        low=0.1,
+        high=60,
+    )
+    tree_walk: bool = option(
+        False, "Find the DMARC policy of a domain by DNS alone (RFC 9989) and not by the public suffix list (RFC 7489)."
+    )
+    enforce: tuple[str, ...] = option(
+        ("quarantine", "reject"),
+        "DMARC policies of senders' domains that are done as they say: quarantine puts mail that fails into Junk, reject "
+        "refuses it. Without reject, mail to be refused goes to Junk instead if quarantine is there.",
+        choices=("quarantine", "reject"),
+    )
+    trusted_forwarders: tuple[str, ...] = option(
+        (),
+        "Mailing lists and forwarders whose mail is kept when it fails DMARC, since they change or redirect mail: a "
+        'network ("192.0.2.0/24"), or a domain that passed SPF or DKIM or is the verified name of the client, with those '
+        'below it ("lists.example.org").',
+    )
+    trusted_sealers: tuple[str, ...] = option(
+        (), "Domains whose ARC seal is believed: mail that had passed DMARC when it came to them passes here."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Static:
     """echomox.toml."""
 
@@ -304,6 +344,7 @@ class Static:
     auth: Auth = option(Auth, "Logins.")
     filter: Filter = option(Filter, "The spam filter, server-wide.")
     dns: Dns = option(Dns, "Name resolution.")
+    mailauth: MailAuth = option(MailAuth, "Checks of who a mail from outside is from.")
     queue: Queue = option(Queue, "Mail to other servers.")
     outbound: Outbound = option(Outbound, "Delivery to other servers.")
     logs: Logs = option(Logs, "Logs.")
@@ -355,6 +396,20 @@ class Dkim:
     selector: str = option("", "Name under _domainkey.")
     algorithm: str = option("ed25519", "Kind of key.", choices=("ed25519", "rsa"))
     key: str = option("", "PEM file of the private key, relative to the configuration directory.")
+    sign: bool = option(True, "Whether mail is signed with it. A key that is coming or going is published only.")
+    headers: tuple[str, ...] = option(
+        (), "Header fields to sign; From always is. Empty: those that RFC 6376 5.4.1 names and the MIME fields."
+    )
+    oversign: tuple[str, ...] = option(
+        (
+            "From", "Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "MIME-Version", "Content-Type",
+            "Content-Transfer-Encoding", "In-Reply-To", "References",
+        ),
+        "Those of them that are signed once more than they are there, so that nobody can add another.",
+    )  # fmt: skip
+    expiry: float = option(
+        0.0, "A signature is not valid after so many seconds. 0: for ever.", low=0, high=315_360_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,12 +429,15 @@ class MtaSts:
 @dataclass(frozen=True, slots=True)
 class Domain:
     description: str = option("", "For people.")
+    quota: int = option(0, "Bytes of mail that each account whose first address is here may hold. 0: limits.quota.", low=0)
+    quota_messages: int = option(0, "Messages, likewise.", low=0)
     disabled: bool = option(False, "Refuse mail for it for now (450 4.2.1).")
     separators: tuple[str, ...] = option(
         ("+",), "Characters that end the account's part of a local part: you+shop@ reaches you@."
     )
     case_sensitive: bool = option(False, "Whether You@ and you@ are two addresses.")
     dkim: tuple[Dkim, ...] = option((), "Signing keys.")
+    mta_sts: MtaSts = option(MtaSts, "Its MTA-STS policy.")
     alias_of: str = option(
         "", "Another domain of this file: every address of it is one here too. This domain has no addresses of its own."
     )
@@ -483,7 +541,9 @@ class Account:
     imap_without: tuple[str, ...] = option(
         (), 'IMAP keywords that its clients are not offered, as ["QRESYNC"]: a way round their bugs.'
     )
-    quota: int = option(0, "Bytes of mail it may hold. 0: no limit.", low=0)
+    quota: int = option(0, "Bytes of mail it may hold. 0: as its domain says, else the server (limits.quota).", low=0)
+    quota_messages: int = option(0, "Messages it may hold. 0: as above.", low=0)
+    quota_mailboxes: int = option(0, "Mailboxes it may have. 0: no limit.", low=0)
     max_outgoing_messages_per_day: int = option(
         1000, "Messages to other servers in 24 hours, each recipient counted as one. 0: no limit.", low=0
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from echomox.config.paths import Paths
+from echomox.config.quota import Quota, quota_of
 from echomox.config.schema import Limits as ConfiguredLimits
 from echomox.config.schema import Static
 from echomox.config.snapshot import Snapshot
@@ -83,6 +84,7 @@ class Service:
         self.count: Callable[..., None] = host.count
         self.limits: ConfiguredLimits = static.limits
         self.hostname = (static.hostname or "localhost").encode("ascii", "replace")
+        self.control: Path = host.paths.socket("control")
         self.spool: Path = host.paths.spool / host.name
         self.engine = backend.engine
         self.committer = backend.committer
@@ -170,9 +172,11 @@ class Service:
         session.receiver.limits = self.receive_limits
         session.deadline = self.now() + self.limits.imap_timeout
 
-    def quota(self, account: str) -> int:
-        """Bytes of mail it may hold; 0 for no limit."""
-        return self._snapshot().account(account).quota
+    def quota(self, account: str) -> Quota:
+        return quota_of(self._snapshot().dynamic, self.limits, account)
+
+    def is_admin(self, account: str) -> bool:
+        return self._snapshot().account(account).admin
 
     # -- who is logged in (A13)
 

@@ -2,6 +2,7 @@
 
     # a comment
     @login 1 2              connections, logged in as the first account
+    @login-other 1          the same as the second account, which has quotas
     @connect 3              a connection that only was greeted
     @deliver INBOX 3        messages into a mailbox, from outside of all connections
     @flags INBOX 2 \\Seen    another process adds a flag to a UID;  @expunge INBOX 2  removes one
@@ -19,7 +20,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.dialog.server import Connection, Server
+from tests.dialog.server import OTHER, Connection, Server
 
 WORD = re.compile(r"\$([a-z]\w*)|(\.\.\.)")
 STEP = re.compile(r"(\d)(>>|>|<|-|\.)(?: (.*))?")
@@ -121,6 +122,11 @@ async def login(play: Play, *names: str) -> None:
         play.connections[name] = await play.server.connect()
 
 
+async def login_other(play: Play, *names: str) -> None:
+    for name in names:
+        play.connections[name] = await play.server.connect(user=OTHER)
+
+
 async def connect(play: Play, *names: str) -> None:
     for name in names:
         play.connections[name] = await play.server.connect(login=False)
@@ -130,10 +136,12 @@ async def close(play: Play, name: str) -> None:
     play.connections.pop(name).hang_up()
 
 
-async def deliver(play: Play, mailbox: str, count: str = "1", subject: str = "a message") -> None:
+async def deliver(
+    play: Play, mailbox: str, count: str = "1", subject: str = "a message", account: str = "mrc"
+) -> None:
     for number in range(int(count)):
         text = f"From: Fred <fred@example.test>\r\nSubject: {subject} {number + 1}\r\n\r\nHello {number + 1}.\r\n"
-        await play.server.deliver(mailbox, text.encode())
+        await play.server.deliver(mailbox, text.encode(), account)
 
 
 async def flags(play: Play, mailbox: str, uid: str, flag: str) -> None:
@@ -152,6 +160,7 @@ async def expunge(play: Play, mailbox: str, *uids: str) -> None:
 
 DIRECTIVES: dict[str, Callable[..., Awaitable[None]]] = {
     "login": login,
+    "login-other": login_other,
     "connect": connect,
     "close": close,
     "deliver": deliver,

@@ -30,7 +30,7 @@ OTHER = "other@example.test"
 PASSWORD = "secret"
 ACCOUNTS = {
     "mrc": Account(addresses=(USER,), quota=0),
-    "other": Account(addresses=(OTHER,), quota=20_000),
+    "other": Account(addresses=(OTHER,), quota=20_480, quota_messages=3, quota_mailboxes=8),
 }
 RECEIVED = 1_700_000_000.0
 
@@ -207,12 +207,12 @@ class Server:
     def _changed(self, account: str, modseq: int) -> None:
         self.service.changed(account)
 
-    async def connect(self, login: bool = True) -> Connection:
+    async def connect(self, login: bool = True, user: str = USER) -> Connection:
         connection = Connection(self.service)
         greeting = await connection.line()
         assert greeting and greeting.startswith(b"* OK [CAPABILITY IMAP4rev1 "), greeting
         if login:
-            answer = await connection.command(f"LOGIN {USER} {PASSWORD}".encode())
+            answer = await connection.command(f"LOGIN {user} {PASSWORD}".encode())
             assert answer[-1].startswith(b"t OK "), answer
         return connection
 

@@ -17,6 +17,7 @@ from echomox.imap import grammar
 from echomox.imap.response import appenduid
 from echomox.imapd.command import AUTHENTICATED, BadCommand, Command, No, Rule
 from echomox.imapd.flags import FLAGS
+from echomox.imapd.usage import check_room
 from echomox.message.header import Limits
 from echomox.message.mime import parse
 from echomox.message.structure import Structure
@@ -49,7 +50,7 @@ async def add(session: Session, mailbox: Mailbox, messages: Sequence[grammar.Mes
         additions.append(await addition(session, mailbox, message))
         if number % TURN == 0:
             await session.breathe()
-    check_quota(session, sum(one.structure.size for one in additions))
+    check_room(session, sum(one.structure.size for one in additions), len(additions))
     if len(additions) == 1:
         return await session.service.committer.add(additions[0])
     outcomes = await add_several(session, additions)
@@ -114,12 +115,6 @@ def parse_file(upload: Upload, limits: Limits) -> Structure:
 def parse_limits(session: Session) -> Limits:
     limits = session.service.limits
     return Limits(header_size=limits.header_size, depth=limits.mime_depth, parts=limits.mime_parts)
-
-
-def check_quota(session: Session, size: int) -> None:
-    quota = session.service.quota(session.store.name)
-    if quota and sum(mailbox.size for mailbox in session.store.mailboxes()) + size > quota:
-        raise No("Over quota", "OVERQUOTA")
 
 
 CAPABILITY = ("UIDPLUS", "LITERAL+", "MULTIAPPEND")

@@ -5,11 +5,13 @@ then what `store.changes` says has gone."""
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
 from echomox.imap.response import copyuid
 from echomox.imapd.command import SELECTED, Command, No, Rule
+from echomox.imapd.usage import check_room
 from echomox.store.engine import Copied, NoSuchMailbox
 
 if TYPE_CHECKING:
@@ -37,9 +39,19 @@ def copy_messages(session: Session, arguments: grammar.Transfer, by_uid: bool) -
     target = target_of(session, arguments.mailbox)
     if not uids:
         return None
+    check_copies(session, uids)
     copied = session.store.copy(view.mailbox_id, uids, target)
     code = pairs(copied, by_uid)
     return f"[{code}] {'UID ' if by_uid else ''}COPY completed".encode("ascii") if code else None
+
+
+def check_copies(session: Session, uids: array[int]) -> None:
+    """RFC 9208 5: copies count like any message, though they share their file."""
+    if not session.service.quota(session.store.name):
+        return
+    wanted = set(uids)
+    rows = session.store.fetch(session.selected.mailbox_id, uids[0], uids[-1], ("uid", "size"))
+    check_room(session, sum(size for uid, size in rows if uid in wanted), len(uids))
 
 
 def move(session: Session, arguments: grammar.Transfer) -> bytes | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
 from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
+from echomox.imapd.usage import check_mailbox_room
 from echomox.store.engine import SPECIAL_USES, StoreError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ CREATABLE = {use.lower(): use for use in SPECIAL_USES if use not in ("\\All", "\
 
 
 def create(session: Session, arguments: grammar.Create) -> None:
+    check_mailbox_room(session)
     use = special_use(session, arguments.special_use)
     session.store.create_mailbox(arguments.mailbox, use)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import listing, response
 from echomox.imapd.command import AUTHENTICATED, BadCommand, Command, Rule
-from echomox.store.engine import Mailbox
+from echomox.store.engine import Flag, Mailbox
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -20,6 +20,14 @@ def recent(session: Session, mailbox: Mailbox) -> int:
     return sum(1 for _ in session.store.fetch(mailbox.id, mailbox.recent, mailbox.uidnext, ("uid",)))
 
 
+def deleted_storage(session: Session, mailbox: Mailbox) -> int:
+    """RFC 9208 4.1.4: octets that EXPUNGE would free."""
+    if not mailbox.deleted:
+        return 0
+    rows = session.store.fetch(mailbox.id, 1, mailbox.uidnext, ("flags", "size"))
+    return sum(size for flags, size in rows if flags & Flag.DELETED)
+
+
 ITEMS: Mapping[str, Callable[[Session, Mailbox], int]] = {
     "MESSAGES": lambda session, mailbox: mailbox.total,
     "RECENT": recent,
@@ -27,6 +35,7 @@ ITEMS: Mapping[str, Callable[[Session, Mailbox], int]] = {
     "UIDVALIDITY": lambda session, mailbox: mailbox.uidvalidity,
     "UNSEEN": lambda session, mailbox: mailbox.unseen,
     "DELETED": lambda session, mailbox: mailbox.deleted,
+    "DELETED-STORAGE": deleted_storage,
     "SIZE": lambda session, mailbox: mailbox.size,
     "HIGHESTMODSEQ": lambda session, mailbox: mailbox.modseq,
     "APPENDLIMIT": lambda session, mailbox: session.service.limits.message_size,

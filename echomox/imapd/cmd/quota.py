@@ -1,0 +1,63 @@
+"""GETQUOTA, GETQUOTAROOT, SETQUOTA. RFC 9208 4.
+
+An account is one quota root, named "". An administrator may set the limits of the own account, which changes
+domains.toml by way of the control worker; all others may not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echomox.imap import quota as grammar
+from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
+from echomox.imapd.usage import resources
+from echomox.ipc.control import ControlError, perform
+
+if TYPE_CHECKING:
+    from echomox.imapd.session import Session
+
+ROOT = ""
+SETTINGS = {"STORAGE": "quota", "MESSAGE": "quota_messages", "MAILBOX": "quota_mailboxes"}
+"""Options of an account by resource."""
+
+
+def tell_quota(session: Session) -> None:
+    values = " ".join(f"{one.name} {one.used} {one.limit}" for one in resources(session))
+    session.say(b'* QUOTA "" (%b)\r\n' % values.encode("ascii"))
+
+
+def get_quota(session: Session, arguments: grammar.Root) -> None:
+    if arguments.root != ROOT:
+        raise No("No such quota root", "NONEXISTENT")
+    tell_quota(session)
+
+
+def get_quota_root(session: Session, arguments: grammar.OfMailbox) -> None:
+    """RFC 9208 4.2.2: the mailbox need not exist."""
+    session.say(b'* QUOTAROOT %b ""\r\n' % session.mailbox_name(arguments.mailbox))
+    tell_quota(session)
+
+
+async def set_quota(session: Session, arguments: grammar.Limits) -> None:
+    """RFC 9208 4.1.3: a resource that is not named loses its limit."""
+    if arguments.root != ROOT:
+        raise No("No such quota root", "NONEXISTENT")
+    if not session.service.is_admin(session.store.name):
+        raise No("Quotas are set by administrators", "NOPERM")
+    unknown = [name for name in arguments.limits if name not in SETTINGS]
+    if unknown:
+        raise No(f"No resource {unknown[0]}", "CANNOT")
+    scale = {"STORAGE": 1024}
+    settings = {option: arguments.limits.get(name, 0) * scale.get(name, 1) for name, option in SETTINGS.items()}
+    try:
+        await perform(session.service.control, "account.set", {"name": session.store.name, "settings": settings})
+    except ControlError as error:
+        raise No(str(error), "UNAVAILABLE") from None
+    tell_quota(session)
+
+
+RESOURCES = ("QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX")
+ROWS = (
+    Command("GETQUOTA", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ("QUOTA", *RESOURCES), grammar.root, get_quota),
+    Command("GETQUOTAROOT", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ("QUOTA",), grammar.of_mailbox, get_quota_root),
+    Command("SETQUOTA", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ("QUOTASET",), grammar.limits, set_quota),
+)

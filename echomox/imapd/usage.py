@@ -1,0 +1,55 @@
+"""Quotas of an account, where IMAP asks for them: what there is, and whether more may come. RFC 9208 3 and 5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from echomox.imapd.command import No
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echomox.imapd.session import Session
+    from echomox.store.engine import Mailbox
+
+
+class Resource(NamedTuple):
+    """STORAGE counts units of 1,024 octets."""
+
+    name: str
+    used: int
+    limit: int
+
+
+def resources(session: Session) -> list[Resource]:
+    """Those with a limit."""
+    quota = session.service.quota(session.store.name)
+    mailboxes = session.store.mailboxes()
+    size, messages = used(mailboxes)
+    every = (
+        Resource("STORAGE", -(-size // 1024), quota.size // 1024),
+        Resource("MESSAGE", messages, quota.messages),
+        Resource("MAILBOX", len(mailboxes), quota.mailboxes),
+    )
+    return [resource for resource in every if resource.limit]
+
+
+def used(mailboxes: Sequence[Mailbox]) -> tuple[int, int]:
+    """(bytes, messages)"""
+    return sum(mailbox.size for mailbox in mailboxes), sum(mailbox.total for mailbox in mailboxes)
+
+
+def check_room(session: Session, size: int, messages: int) -> None:
+    """Raises No [OVERQUOTA] when so much more does not fit."""
+    quota = session.service.quota(session.store.name)
+    if not (quota.size or quota.messages):
+        return
+    old_size, old_messages = used(session.store.mailboxes())
+    if (quota.size and old_size + size > quota.size) or (quota.messages and old_messages + messages > quota.messages):
+        raise No("Over quota", "OVERQUOTA")
+
+
+def check_mailbox_room(session: Session) -> None:
+    quota = session.service.quota(session.store.name)
+    if quota.mailboxes and len(session.store.mailboxes()) >= quota.mailboxes:
+        raise No("There may be no more mailboxes", "OVERQUOTA")
