@@ -6,11 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from echomox.imap.lexer import Bad, Parser
+from echomox.imap.metadata import entry_list
 
 PATTERNS = 100
 """Most patterns of one LIST."""
 SELECTIONS = frozenset(("SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"))
-RETURNS = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS", "STATUS"))
+RETURNS = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "METADATA", "MYRIGHTS", "STATUS"))
 STATUS_ITEMS = frozenset(
     (
         "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ",
@@ -30,6 +31,8 @@ class Listing:
     returns: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
     extended: bool = False
+    metadata: tuple[str, ...] = ()
+    """Entries of RETURN (METADATA (...)) (RFC 9590)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,15 @@ def list_(parser: Parser) -> Listing:
         patterns = (parser.pattern(),)
     returns: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     if parser.accept(b" ") and not parser.at_end():
         if parser.word() != "RETURN":
             raise Bad("Expected RETURN")
         extended = True
         parser.space()
-        returns, status = _returns(parser)
+        returns, status, metadata = _returns(parser)
     parser.end()
-    return Listing(reference, patterns, select, returns, status, extended)
+    return Listing(reference, patterns, select, returns, status, extended, metadata)
 
 
 def lsub(parser: Parser) -> Listing:
@@ -127,11 +131,12 @@ def _patterns(parser: Parser) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def _returns(parser: Parser) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(options, items of STATUS)."""
+def _returns(parser: Parser) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """(options, items of STATUS, entries of METADATA)."""
     parser.open()
     options: dict[str, None] = {}
     items: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()
     while not parser.next_is(b")"):
         if options:
             parser.space()
@@ -141,6 +146,9 @@ def _returns(parser: Parser) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if option == "STATUS":
             parser.space()
             items = _status_items(parser)
+        elif option == "METADATA":
+            parser.space()
+            entries = entry_list(parser)
         options[option] = None
     parser.close()
-    return tuple(options), items
+    return tuple(options), items, entries

@@ -7,19 +7,21 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from typing import Any
 
 from echomox.imap.search import Key
-from echomox.store import affect, fill, mailboxes, messages, records, views
+from echomox.store import affect, fill, mailboxes, messages, metadata, records, sent, views
 from echomox.store.database import Database
 from echomox.store.engine import (
     AffectiveState,
     Changes,
     Content,
     Copied,
+    Correspondent,
     FlagOp,
     FlagsStored,
     LearnItem,
     Login,
     Mailbox,
     Selected,
+    SendLimits,
 )
 from echomox.store.search import search as search_messages
 from echomox.store.search import searching as search_steps
@@ -131,6 +133,21 @@ class SqliteAccount:
 
     def logins(self, limit: int = 1000) -> list[Login]:
         return records.logins(self.database, limit)
+
+    def note_sent(self, outside: Sequence[str], local: Sequence[str], now: float, limits: SendLimits) -> str:
+        return sent.note_sent(self.database, outside, local, now, limits)
+
+    def sent_today(self, now: float) -> tuple[int, int]:
+        return sent.sent_today(self.database, now)
+
+    def correspondents(self, addresses: Collection[str]) -> dict[str, Correspondent]:
+        return sent.correspondents(self.database, addresses)
+
+    def annotations(self, mailbox_id: int) -> dict[str, bytes]:
+        return metadata.read_annotations(self.database, mailbox_id)
+
+    def set_annotations(self, mailbox_id: int, values: Mapping[str, bytes | None]) -> None:
+        metadata.set_annotations(self.database, mailbox_id, values)
 
     def learn_outbox(self, after: int, limit: int) -> list[LearnItem]:
         return records.learn_outbox(self.database, after, limit)

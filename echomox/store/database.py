@@ -31,7 +31,7 @@ FILES_PER_DIRECTORY = 8192
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 2
+VERSION = 4
 _AFFECTIVE_STATE = """CREATE TABLE affective_state (
     content INTEGER PRIMARY KEY,
     joy REAL NOT NULL,
@@ -53,7 +53,27 @@ CREATE VIEW v_affective_state AS
            a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
            a.arousal AS Arousal, a.dominance AS Dominance
     FROM message m JOIN affective_state a ON a.content = m.content;"""
-UPGRADES: Sequence[str] = (_AFFECTIVE_STATE,)
+_SENT = """CREATE TABLE correspondent (
+    id INTEGER PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE,
+    first REAL NOT NULL,
+    last REAL NOT NULL,
+    times INTEGER NOT NULL
+);
+CREATE TABLE outgoing (
+    piece INTEGER PRIMARY KEY,
+    recipients INTEGER NOT NULL,
+    first_time INTEGER NOT NULL
+);"""
+_ANNOTATION = """CREATE TABLE annotation (
+    mailbox_id INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (mailbox_id, entry)
+) WITHOUT ROWID;
+CREATE TRIGGER mailbox_takes_annotations AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
+    BEGIN DELETE FROM annotation WHERE mailbox_id = old.id; END;"""
+UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION)
 """UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
 
 CommitHook = Callable[["Database", int], None]

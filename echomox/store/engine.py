@@ -58,6 +58,9 @@ DEFAULT_MAILBOXES: Mapping[str, str] = {
     "Rejects": "",
 }
 SEPARATOR = "/"
+ANNOTATIONS = 1000
+"""Most annotations of an account, those of its mailboxes too."""
+ANNOTATION_SIZE = 65_536
 
 
 class StoreError(Exception):
@@ -191,6 +194,25 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Correspondent:
+    """F08, F23: somebody the account has written to. address: in comparison form (local part and domain in lower case,
+    the domain as A-labels). first, last: Unix seconds."""
+
+    address: str
+    first: float
+    last: float
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """U14: in 24 hours; 0: none. messages: recipients at other servers. first_time: those never written to before."""
+
+    messages: int
+    first_time: int
+
+
+@dataclass(frozen=True, slots=True)
 class LearnItem:
     """F06: what the user said of a message. label "spam", "ham" or "" (no longer either); applied by the trainer, once
     per id."""
@@ -258,6 +280,14 @@ class AccountStore(Protocol):
 
     def subscriptions(self) -> list[str]: ...
 
+    def annotations(self, mailbox_id: int) -> dict[str, bytes]:
+        """METADATA (RFC 5464) by entry name, sorted; mailbox 0 is the account itself."""
+        ...
+
+    def set_annotations(self, mailbox_id: int, values: Mapping[str, bytes | None]) -> None:
+        """All or none; None removes. Raises LimitExceeded beyond ANNOTATIONS and ANNOTATION_SIZE."""
+        ...
+
     # messages
     def select(self, mailbox_id: int, claim_recent: bool) -> Selected: ...
     def changes(self, mailbox_id: int, since: int) -> Changes: ...
@@ -322,6 +352,20 @@ class AccountStore(Protocol):
     def set_secrets(self, secrets: Mapping[str, str]) -> None: ...
     def log_login(self, login: Login) -> None: ...
     def logins(self, limit: int = 1000) -> list[Login]: ...
+
+    # whom it has written to
+    def note_sent(self, outside: Sequence[str], local: Sequence[str], now: float, limits: SendLimits) -> str:
+        """Notes that a message goes to these addresses (comparison form) if the limits allow: "" then, else "messages"
+        or "recipients", and nothing is noted."""
+        ...
+
+    def sent_today(self, now: float) -> tuple[int, int]:
+        """(recipients outside, those of them never written to before) of the last 24 hours."""
+        ...
+
+    def correspondents(self, addresses: Collection[str]) -> dict[str, Correspondent]:
+        """Those of up to 400 addresses that it has written to."""
+        ...
 
     # learning
     def learn_outbox(self, after: int, limit: int) -> list[LearnItem]: ...

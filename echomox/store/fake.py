@@ -20,6 +20,8 @@ from echomox.message.structure import Structure
 from echomox.store import affect, names
 from echomox.store import flags as rules
 from echomox.store.engine import (
+    ANNOTATION_SIZE,
+    ANNOTATIONS,
     COLUMNS,
     DEFAULT_MAILBOXES,
     SEPARATOR,
@@ -31,15 +33,18 @@ from echomox.store.engine import (
     BadMailboxName,
     Changes,
     Copied,
+    Correspondent,
     FlagOp,
     FlagsStored,
     LearnItem,
+    LimitExceeded,
     Login,
     Mailbox,
     MailboxExists,
     NoSuchAccount,
     NoSuchMailbox,
     Selected,
+    SendLimits,
     StoreError,
     Target,
 )
@@ -112,6 +117,9 @@ class FakeAccount:
         self._words: dict[str, str] = {}
         self._secrets: dict[str, str] = {}
         self._logins: list[Login] = []
+        self._annotations: dict[int, dict[str, bytes]] = {}
+        self._correspondents: dict[str, Correspondent] = {}
+        self._sent: list[tuple[float, int, int]] = []
         self._lessons: list[LearnItem] = []
         self._lesson_ids = itertools.count(1)
         for mailbox, use in DEFAULT_MAILBOXES.items():
@@ -216,6 +224,7 @@ class FakeAccount:
         one.expunged.update(dict.fromkeys(one.messages, modseq))
         one.messages.clear()
         one.name, one.special_use, one.named = "", "", modseq
+        self._annotations.pop(one.id, None)
 
     def subscribe(self, name: str, on: bool) -> None:
         (self._subscribed.add if on else self._subscribed.discard)(names.mailbox_name(name))
@@ -409,6 +418,41 @@ class FakeAccount:
 
     def logins(self, limit: int = 1000) -> list[Login]:
         return self._logins[::-1][:limit]
+
+    def note_sent(self, outside: Sequence[str], local: Sequence[str], now: float, limits: SendLimits) -> str:
+        outside = list(dict.fromkeys(outside))
+        new = sum(address not in self._correspondents for address in outside)
+        recipients, first_time = self.sent_today(now)
+        if outside and limits.messages and recipients + len(outside) > limits.messages:
+            return "messages"
+        if new and limits.first_time and first_time + new > limits.first_time:
+            return "recipients"
+        if outside:
+            self._sent.append((now, len(outside), new))
+        for address in dict.fromkeys((*outside, *local)):
+            old = self._correspondents.get(address, Correspondent(address, now, now, 0))
+            self._correspondents[address] = Correspondent(address, old.first, now, old.times + 1)
+        return ""
+
+    def sent_today(self, now: float) -> tuple[int, int]:
+        recent = [(total, new) for when, total, new in self._sent if when // 300 > (now - 86_400) // 300]
+        return sum(total for total, _ in recent), sum(new for _, new in recent)
+
+    def correspondents(self, addresses: Collection[str]) -> dict[str, Correspondent]:
+        return {address: self._correspondents[address] for address in addresses if address in self._correspondents}
+
+    def annotations(self, mailbox_id: int) -> dict[str, bytes]:
+        return dict(sorted(self._annotations.get(mailbox_id, {}).items()))
+
+    def set_annotations(self, mailbox_id: int, values: Mapping[str, bytes | None]) -> None:
+        if any(value is not None and len(value) > ANNOTATION_SIZE for value in values.values()):
+            raise LimitExceeded("An annotation is too large")
+        kept = {**self._annotations.get(mailbox_id, {}), **values}
+        left = {entry: value for entry, value in kept.items() if value is not None}
+        others = sum(len(one) for id_, one in self._annotations.items() if id_ != mailbox_id)
+        if others + len(left) > ANNOTATIONS:
+            raise LimitExceeded("Too many annotations")
+        self._annotations[mailbox_id] = left
 
     def learn_outbox(self, after: int, limit: int) -> list[LearnItem]:
         return [item for item in self._lessons if item.id > after][:limit]

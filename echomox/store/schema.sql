@@ -1,4 +1,4 @@
--- index.db of one account, version 2. Times are Unix seconds, sizes bytes, booleans 0 or 1.
+-- index.db of one account, version 4. Times are Unix seconds, sizes bytes, booleans 0 or 1.
 -- Writers hold one short BEGIN IMMEDIATE transaction; see database.py for the pragmas.
 
 -- The one row of counters. Nothing here is ever given twice, not even after a power cut (see recover.py).
@@ -138,6 +138,30 @@ CREATE TABLE learn_outbox (
     message_id INTEGER NOT NULL,
     label TEXT NOT NULL
 );
+
+-- Whom the account has written to; and how much it has sent to other servers, by pieces of five minutes (sent.py).
+CREATE TABLE correspondent (
+    id INTEGER PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE,
+    first REAL NOT NULL,
+    last REAL NOT NULL,
+    times INTEGER NOT NULL
+);
+CREATE TABLE outgoing (
+    piece INTEGER PRIMARY KEY,
+    recipients INTEGER NOT NULL,
+    first_time INTEGER NOT NULL
+);
+
+-- METADATA (RFC 5464); mailbox 0 is the account itself.
+CREATE TABLE annotation (
+    mailbox_id INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (mailbox_id, entry)
+) WITHOUT ROWID;
+CREATE TRIGGER mailbox_takes_annotations AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
+    BEGIN DELETE FROM annotation WHERE mailbox_id = old.id; END;
 
 -- The tables of the data architecture under their own column names.
 CREATE VIEW v_account AS

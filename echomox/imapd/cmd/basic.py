@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from echomox.imapd.session import Session
 
 ENABLING = {
-    **{name: name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "UIDONLY")},
+    **{name: name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "UIDONLY", "METADATA")},
     "IMAP4REV2": "IMAP4rev2",
 }
 """Extensions that ENABLE switches on, and how they are written."""

@@ -1,5 +1,5 @@
 """LIST and LSUB. RFC 9051 6.3.9, RFC 3501 6.3.8 and 6.3.9; RFC 5258 (LIST-EXTENDED), RFC 3348 (CHILDREN), RFC
-5819 (LIST-STATUS), RFC 6154 (SPECIAL-USE).
+5819 (LIST-STATUS), RFC 9590 (LIST-METADATA), RFC 6154 (SPECIAL-USE).
 
 Names are those of mailboxes, of the parents that a deleted or never made mailbox left between them
 (\\NonExistent), and, when subscriptions are asked for, of subscriptions."""
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import listing, response
 from echomox.imap.pattern import Patterns
+from echomox.imapd.cmd.metadata import chosen as chosen_entries
+from echomox.imapd.cmd.metadata import tell_metadata
 from echomox.imapd.cmd.status import check_items, tell_status
 from echomox.imapd.command import AUTHENTICATED, BadCommand, Command, Rule
 from echomox.store.engine import SEPARATOR, Mailbox
@@ -77,6 +79,10 @@ def list_(session: Session, arguments: listing.Listing) -> None:
         mailbox = names.mailboxes.get(name)
         if arguments.status and mailbox is not None and chosen:
             tell_status(session, mailbox, arguments.status)
+        if arguments.metadata and mailbox is not None and chosen:
+            kept = chosen_entries(session.store.annotations(mailbox.id), arguments.metadata, depth=0)
+            if kept:
+                tell_metadata(session, name, kept)
 
 
 def check_options(session: Session, arguments: listing.Listing) -> None:
@@ -128,7 +134,7 @@ ROWS = (
         "LIST",
         AUTHENTICATED,
         Rule.BREAKS_SEQUENCES,
-        ("LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CHILDREN"),
+        ("LIST-EXTENDED", "LIST-STATUS", "LIST-METADATA", "SPECIAL-USE", "CHILDREN"),
         listing.list_,
         list_,
     ),
