@@ -122,15 +122,15 @@ def _fetch(parser: Parser) -> Fetch:
     parser.space()
     messages = parser.sequence_set()
     parser.space()
-    items = _items(parser)
+    found = items(parser)
     changed_since, vanished, partial = 0, False, None
     if parser.accept(b" "):
         changed_since, vanished, partial = _fetch_modifiers(parser)
     parser.end()
-    return Fetch(messages, items, changed_since, vanished, partial)
+    return Fetch(messages, found, changed_since, vanished, partial)
 
 
-def _items(parser: Parser) -> tuple[FetchItem, ...]:
+def items(parser: Parser) -> tuple[FetchItem, ...]:
     macro = _MACROS.get(parser.next_word())
     if macro:
         parser.word()

@@ -151,6 +151,7 @@ class Service:
 
     def detach(self, session: Session) -> None:
         """The session is as before its login (RFC 8437)."""
+        session.stop_watching()
         self._leave(session)
         session.entry = None
         session.hidden = session.enabled = frozenset()

@@ -43,6 +43,7 @@ from echomox.imapd.command import BadCommand, No, Outcome, Rule
 from echomox.imapd.tell import BYE_GONE, MailboxGone, tell_news
 from echomox.imapd.upload import Upload
 from echomox.imapd.view import OutOfRange
+from echomox.imapd.watch import OWN, Watch
 from echomox.log import new_cid
 from echomox.net.limit import BLOCKED
 from echomox.store.engine import (
@@ -93,7 +94,7 @@ class Session(asyncio.Protocol):
     __slots__ = (
         "bad", "bucket", "cid", "deadline", "deflate", "enabled", "ended", "ending", "entry", "flow", "hidden", "hub",
         "idle_tag", "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "saved",
-        "scheduled", "service", "state", "tag", "task", "tls", "transport", "uploads", "view", "waiting",
+        "scheduled", "service", "state", "tag", "task", "tls", "transport", "uploads", "view", "waiting", "watch",
     )  # fmt: skip
 
     def __init__(self, service: Service, implicit_tls: bool) -> None:
@@ -124,6 +125,7 @@ class Session(asyncio.Protocol):
         self.flow: asyncio.Future[None] | None = None
         self.uploads: tuple[Upload, ...] = ()
         self.deflate: Deflate | None = None
+        self.watch: Watch | None = None
         self.lost = self.paused = self.scheduled = False
         self.reading = True
         self.deadline = 0.0
@@ -286,6 +288,7 @@ class Session(asyncio.Protocol):
         self.lost = True
         self.state = State.LOGOUT
         self.end_idle()
+        self.stop_watching()
         self.unselect()
         for future in (self.waiting, self.flow):
             if future is not None and not future.done():
@@ -489,6 +492,8 @@ class Session(asyncio.Protocol):
         if self.hub is not None:
             self.bad = 0
         self._look(row.flags)
+        if self.watch is not None and self.state is not State.LOGOUT:
+            self.watch.look(self, quiet=row.name in OWN)
         if outcome != b"":
             self._answer(tag, b"OK " + (outcome or row.name.encode("ascii") + b" completed"))
 
@@ -552,15 +557,33 @@ class Session(asyncio.Protocol):
             self.idle_tag = b""
             self.service.idle_ended(self)
             self.service.count("imap_idle", -1)
-            if self.hub is not None:
+            if self.hub is not None and self.watch is None:
+                self.hub.leave(self)
+
+    def start_watching(self, watch: Watch) -> None:
+        """From now on the client is told at any time (RFC 5465)."""
+        assert self.hub is not None, "states of NOTIFY's row"
+        self.watch = watch
+        self.hub.join(self)
+
+    def stop_watching(self) -> None:
+        if self.watch is not None:
+            self.watch = None
+            if self.hub is not None and not self.idle_tag:
                 self.hub.leave(self)
 
     def poke(self, modseq: int) -> None:
         """The hub: there may be news."""
-        if self.paused or self.view is None or self.hub is None:
-            return
+        watch = self.watch
+        if self.paused or self.hub is None or self.task is not None or (self.view is None and watch is None):
+            return  # a command that runs tells at its end
         try:
-            self._look(Rule.BREAKS_SEQUENCES, modseq)
+            if watch is None:
+                self._look(Rule.BREAKS_SEQUENCES, modseq)
+            else:
+                if watch.selected is not None:
+                    self._look(watch.rules(), modseq)
+                watch.look(self)
         except Exception:
             self.service.log.exception("not told", cid=self.cid, account=self.account)
             self.service.count("exceptions")

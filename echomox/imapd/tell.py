@@ -15,6 +15,7 @@ from echomox.imapd.flags import FLAGS, flags_lines
 from echomox.store.engine import NoSuchMailbox
 
 if TYPE_CHECKING:
+    from echomox.imapd.render import Plan
     from echomox.imapd.session import Session
     from echomox.imapd.view import View
 
@@ -42,15 +43,34 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
         flags = view.advance(changes, session.own)
         session.own = {}
     grown = len(view) - count
+    if session.watch is not None and not session.watch.wants("FlagChange"):
+        flags = []
     if view.pending and rules & Rule.BREAKS_SEQUENCES:
         tell_expunged(session, view)
     if grown:
         recent = b"" if session.rev2 else b"* %d RECENT\r\n" % view.recent()
         session.say(b"* %d EXISTS\r\n%b" % (len(view), recent))
+        if session.watch is not None and session.watch.plan is not None:
+            tell_new(session, session.watch.plan, grown)
     if flags:
         tell_keywords(session, view, (change[2] for change in flags))
-        tell_flags(session, flags, bool(rules & Rule.UIDS))
+        tell_flags(session, flags, bool(rules & Rule.UIDS) or session.watch is not None)  # RFC 5465 5.1
     settle(session, view)
+
+
+def tell_new(session: Session, plan: Plan, count: int) -> None:
+    """The items of NOTIFY for the last `count` messages of the view (RFC 5465 5.2)."""
+    view, store = session.selected, session.store
+    low = view.uids[len(view) - count]
+    for row in list(store.fetch(view.mailbox_id, low, view.last_uid, plan.columns)):
+        number = row[0] if plan.by_uid else view.number(row[0])
+        if not number:
+            continue
+        if not plan.sections:
+            session.say(plan.line(number, row))
+            continue
+        content = store.content(row[plan.column("id")])
+        session.say(b"".join(plan.pieces(number, row, content, False, {})))
 
 
 def settle(session: Session, view: View) -> None:

@@ -228,6 +228,7 @@ class FakeAccount:
 
     def subscribe(self, name: str, on: bool) -> None:
         (self._subscribed.add if on else self._subscribed.discard)(names.mailbox_name(name))
+        self._bump()
 
     def subscriptions(self) -> list[str]:
         return sorted(self._subscribed)
@@ -453,6 +454,7 @@ class FakeAccount:
         if others + len(left) > ANNOTATIONS:
             raise LimitExceeded("Too many annotations")
         self._annotations[mailbox_id] = left
+        self._bump()
 
     def learn_outbox(self, after: int, limit: int) -> list[LearnItem]:
         return [item for item in self._lessons if item.id > after][:limit]

@@ -159,7 +159,8 @@ def subscribe(database: Database, name: str, on: bool) -> None:
     name = names.mailbox_name(name)
     statement = "INSERT OR IGNORE INTO subscription VALUES (?)" if on else "DELETE FROM subscription WHERE name = ?"
     with database.write() as write:
-        write.execute(statement, (name,))
+        if write.execute(statement, (name,)).rowcount:
+            write.bump()  # who watches subscriptions is to hear of it
 
 
 def subscriptions(database: Database) -> list[str]:

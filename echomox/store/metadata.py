@@ -17,7 +17,8 @@ def read_annotations(database: Database, mailbox_id: int) -> dict[str, bytes]:
 
 def set_annotations(database: Database, mailbox_id: int, values: Mapping[str, bytes | None]) -> None:
     check(values)
-    with database.write(bell=False) as write:
+    with database.write() as write:
+        write.bump()
         for entry, value in values.items():
             write.execute("DELETE FROM annotation WHERE mailbox_id = ? AND entry = ?", (mailbox_id, entry))
             if value is not None:

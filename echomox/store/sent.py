@@ -1,4 +1,4 @@
-"""Whom an account has written to, and how much of late (U14, and F08 and F23 for the filter). Functions over a Database.
+"""Whom an account has written to, and how much of late (U14, and F08 and F23 for the filter).
 
 `correspondent` has each address once, in the form in which addresses are compared; `outgoing` counts by pieces of five
 minutes, which is how exact "24 hours" is. Who has been written to is known for good, up to CORRESPONDENTS; then the one
@@ -32,12 +32,15 @@ def note_sent(database: Database, outside: Sequence[str], local: Sequence[str], 
         for start in range(0, len(everybody), _BATCH):
             part = everybody[start : start + _BATCH]
             marks = ",".join("?" * len(part))
-            known |= {row[0] for row in write.execute(f"SELECT address FROM correspondent WHERE address IN ({marks})", part)}
+            known |= {
+                row[0] for row in write.execute(f"SELECT address FROM correspondent WHERE address IN ({marks})", part)
+            }
         new = sum(address not in known for address in outside)
         if outside:
             piece = int(now // PIECE)
             row = write.execute(
-                "SELECT total(recipients), total(first_time) FROM outgoing WHERE piece > ?", (int((now - DAY) // PIECE),)
+                "SELECT total(recipients), total(first_time) FROM outgoing WHERE piece > ?",
+                (int((now - DAY) // PIECE),),
             ).fetchone()
             if limits.messages and row[0] + len(outside) > limits.messages:
                 return "messages"
