@@ -113,6 +113,18 @@ class TwoSlot:
                 return generation, data
         raise TornRead(f"overtaken {READ_ATTEMPTS} times")
 
+    def view(self) -> tuple[int, memoryview]:
+        """(generation, its bytes where they stand, read-only); (0, empty) before the first publication. To be used
+        only as long as `intact` says so, asked after the use: then nothing has been overwritten under the reader."""
+        generation = self._cells[0]
+        slot = generation & 1
+        length = min(self._cells[2 + 3 * slot], self.capacity) if generation else 0
+        return generation, self._data[slot][:length].toreadonly()
+
+    def intact(self, generation: int) -> bool:
+        """Whether the bytes of this generation still stand in their slot: until the next but one is published."""
+        return self._cells[1 + 3 * (generation & 1)] == generation
+
     def release(self) -> None:
         """Lets go of the memory; the object cannot be used any more."""
         self._cells.release()

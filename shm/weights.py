@@ -1,8 +1,9 @@
 """The published weights: reservoir matrices and read-outs as one block of bytes, by generation, immutable
 once published.
 
-The trainer publishes; classifiers compare `generation` for every batch (0.3 us) and read the block when it
-changed. See `layout.TwoSlot` for how a read is never torn. The block's format is its users' matter.
+The trainer publishes; classifiers compare `generation` for every batch (0.3 us) and look at the block where it
+stands (`view`), asking afterwards whether it stayed (`intact`); so it is in memory once for all of them. See
+`layout.TwoSlot` for how a read is never torn. The block's format is its users' matter.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ class WeightBuffer:
     def read(self) -> tuple[int, bytes]:
         """(generation, a copy of its bytes); (0, b"") before the first publication."""
         return self._slots.read()
+
+    def view(self) -> tuple[int, memoryview]:
+        """(generation, its bytes where they stand, read-only); good while `intact(generation)`, asked after use."""
+        return self._slots.view()
+
+    def intact(self, generation: int) -> bool:
+        """Whether that generation has not been overwritten."""
+        return self._slots.intact(generation)
 
     def release(self) -> None:
         self._slots.release()

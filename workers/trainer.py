@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echomox.config.schema import JunkFilter
-from echomox.filter.training import BATCH, due, learn, retraining, state
-from echomox.filter.weights import DIRECTORY, StateFile, mend_state, publish, record
+from echomox.filter.desk import BATCH, Desk, mend, state
+from echomox.filter.learners import with_prior
+from echomox.filter.weights import DIRECTORY, StateFile, mend_state, publish, record, share
 from echomox.ipc.bells import Bells
 from echomox.ipc.channel import Link, Server
 from echomox.ipc.frame import Frame
@@ -58,6 +59,8 @@ class Trainer:
         self._scan = True
         self._next_scan = 0.0
         self._failed = False
+        self.desk = Desk(accounts, log)
+        self._mended: set[str] = set()
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self.server = Server(self._frame, log, dropped=lambda: count("ipc_dropped", 1))
@@ -96,11 +99,13 @@ class Trainer:
     async def _account(self, account: str) -> None:
         try:
             store = self._engine.open(account)
-            if due(store, self._accounts):
-                await self._retrain(store)
+            if account not in self._mended:
+                self._mended.add(account)
+                if mend(store, self._accounts, self._log):
+                    await self._retrain(store)
             items, total = BATCH, 0
             while items == BATCH:
-                applied = learn(store, self._accounts, self._settings(account), self._log)
+                applied = self.desk.learn(store, self._settings(account))
                 items = applied.items
                 total += items
                 self._tell(account, applied.spam, applied.ham, applied.unlearned)
@@ -109,7 +114,11 @@ class Trainer:
                 await asyncio.sleep(0)  # the heartbeat's turn
             if total:
                 self._learned(account)
+                await asyncio.sleep(0)
+                self.desk.settle(account)
         except NoSuchAccount:
+            self.desk.forget(account)
+            self._mended.discard(account)
             return
         except (StoreError, OSError, sqlite3.Error) as error:
             self._log.warn("not learnt yet", account=account, error=f"{type(error).__name__}: {error}")
@@ -118,9 +127,13 @@ class Trainer:
             self._log.exception("learning failed", account=account)
             self._count("exceptions", 1)
 
+    def close(self) -> None:
+        """Closes the files of accounts."""
+        self.desk.close()
+
     async def _retrain(self, store: AccountStore) -> None:
         """Everything the account has learned, anew; others wait for it, the heartbeat does not."""
-        for done, of in retraining(store, self._accounts, self._settings(store.name), self._log):
+        for done, of in self.desk.retraining(store, self._settings(store.name)):
             self._log.debug("retraining", account=store.name, done=done, of=of)
             await asyncio.sleep(0)
 
@@ -167,13 +180,15 @@ async def run(worker: Worker) -> None:
     engine = open_engine(worker.paths)
     reservoir = worker.paths.data / DIRECTORY
     mend_state(reservoir, log)
-    publish(reservoir, worker.weights, log)
+    share(reservoir, worker.paths.accounts, engine.accounts(), worker.static.filter.shared_prior, log)
+    shared = publish(reservoir, worker.weights, log)
     states = StateFile(reservoir)
 
     def learned(account: str) -> None:
         record(states, worker.paths.accounts, account, settings(account))
 
     trainer = Trainer(engine, worker.paths.accounts, settings, log, worker.count, learned)
+    trainer.desk.learners = with_prior(shared.prior)
     bells = Bells(worker.paths.socket("change"), log, worker.name)
     bells.listen_to_all(trainer.rung)
     await bells.start()
@@ -184,6 +199,7 @@ async def run(worker: Worker) -> None:
     learning.cancel()
     await asyncio.gather(learning, return_exceptions=True)
     await trainer.server.close()
+    trainer.close()
     await bells.close()
     states.close()
     engine.close()

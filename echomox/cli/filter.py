@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("--account", help="whose filter (default: the first account)")
     for name, text in DETAILS.items():
         explain.add_argument(f"--{name}", action="store_true", help=f"show {text} (--json has it always)")
+    explain.add_argument("--plot", metavar="DIR", help="draw what the network reads and its states, as SVG and PNG")
     commands.add("stats", run_stats, "show what an account's filter was trained with").add_argument("account")
     commands.add("state", run_state, "show an account's reservoir and the state of its neurons").add_argument("account")
     word = commands.add("word", run_word, "show how often a word was in ham and in spam")
@@ -58,11 +59,18 @@ def run_word(args: argparse.Namespace) -> int:
 
 def run_explain(args: argparse.Namespace) -> int:
     account = args.account or _first_account(args)
-    wanted = [name for name in DETAILS if args.json or getattr(args, name)]
+    wanted = [name for name in DETAILS if args.json or getattr(args, name) or (name == "esn" and args.plot)]
     if args.message.isdigit() and not Path(args.message).exists():
         answer = ask(args, "filter.explain", account=account, id=int(args.message), **dict.fromkeys(wanted, True))
     else:
         answer = _explain_bytes(args, account, _content(args.message), wanted)
+    if args.plot:
+        from echomox.filter import plots
+
+        written = plots.write(Path(args.plot), plots.trace(answer["esn"]))
+        filter_trials.told_plots(Path(args.plot), written)
+        if not (args.json or args.esn):
+            del answer["esn"]
     return show(args, answer, explained(answer))
 
 

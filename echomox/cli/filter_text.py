@@ -24,7 +24,7 @@ def explained(answer: dict[str, Any]) -> list[str]:
             lines += [f"  towards {side}:", *("    " + line for line in table)]
     for name, group in answer["features"].items():
         lines += ["", f"{name}:", *("  " + line for line in _group(group))]
-    for name, told in (("membranes", _membranes), ("esn", _esn), ("affect", _affect)):
+    for name, told in (("membranes", membranes), ("esn", _esn), ("affect", _affect)):
         if name in answer:
             lines += ["", *told(answer[name])]
     return lines
@@ -35,7 +35,7 @@ def _stage(stage: dict[str, Any]) -> str:
     return f"stage {stage['stage']:10}  P {stage['probability']:.4f}  weight {stage['weight']:.2f}  {reasons}".rstrip()
 
 
-def _membranes(found: dict[str, Any]) -> list[str]:
+def membranes(found: dict[str, Any]) -> list[str]:
     """The tree, each membrane with its objects before and after; then the events, and the five signals."""
     ended = "came to rest" if found["halted"] else "was ended"
     lines = [f"membranes: P {found['probability']:.4f}; {ended} after {found['steps']} steps"]

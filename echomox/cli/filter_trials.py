@@ -29,6 +29,10 @@ def configure(commands: Commands) -> None:
     replay = commands.add("replay", run_replay, "show what an account's mail would have become under other settings")
     replay.add_argument("account")
     replay.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of junk_filter, as junk=0.4")
+    rules = commands.add("rules", run_rules, "check a file of rules for the membranes, and try it on a message")
+    rules.add_argument("action", choices=("check",))
+    rules.add_argument("file", metavar="FILE", help='"default": those that come with EchoMox')
+    rules.add_argument("--message", metavar="FILE", help="show what the rules make of this message")
     commands.add("retrain", run_retrain, "learn anew from the messages an account was trained with").add_argument(
         "account"
     )
@@ -49,20 +53,49 @@ def run_eval(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
     report = Evaluation(mails, Plan(protocols, delay=args.delay)).run(_bar)
     if args.plots:
-        directory = Path(args.plots)
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in plots.charts(report).items():
-            (directory / name).write_text(text, encoding="utf-8")
+        written = plots.write(Path(args.plots), plots.charts(report))
+        told_plots(Path(args.plots), written)
     return show(args, report, table.lines(report))
+
+
+def told_plots(directory: Path, written: list[str]) -> None:
+    """What was drawn, on standard error: --json stays clean."""
+    print(f"{len(written)} plots in {directory}", file=sys.stderr)
+    if not any(name.endswith(".png") for name in written):
+        print("no PNG: that needs Pillow (pip install echomox[plots])", file=sys.stderr)
 
 
 def run_serve_json(args: argparse.Namespace) -> int:
     from echomox.config.schema import JunkFilter
-    from echomox.filter.servejson import serve
+    from echomox.filter.servejson import lines_of, serve
 
     with tempfile.TemporaryDirectory(prefix="echomox-filter-") as directory:
-        serve(sys.stdin, sys.stdout, Path(directory), JunkFilter())
+        serve(lines_of(sys.stdin.buffer), sys.stdout, Path(directory), JunkFilter())
     return 0
+
+
+def run_rules(args: argparse.Namespace) -> int:
+    """Prints every problem with its line; fails where the file cannot be used."""
+    from echomox.cli.filter_text import membranes
+    from echomox.filter.features import READ_BYTES, read
+    from echomox.filter.stages import membranes as stage
+    from echomox.reservoir.rules import RulesError
+
+    try:
+        text = None if args.file == "default" else Path(args.file).read_text("utf-8")
+        rules = stage.default_rules() if text is None else stage.rules_from(text)
+        data = Path(args.message).read_bytes()[:READ_BYTES] if args.message else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(str(error)) from None
+    except RulesError as error:
+        raise CommandError("\n".join(f"{args.file}: {problem}" for problem in error.problems)) from None
+    warnings = list(rules.warnings)
+    answer: dict[str, Any] = {"file": args.file, "warnings": warnings}
+    lines = [f"{args.file}: {warning}" for warning in warnings] or [f"{args.file}: good"]
+    if data is not None:
+        answer["trial"] = stage.trace(read(data), rules)
+        lines += ["", *membranes(answer["trial"])]
+    return show(args, answer, lines)
 
 
 def run_replay(args: argparse.Namespace) -> int:
@@ -159,7 +192,7 @@ async def _ask_trainer(paths: Paths, account: str) -> dict[str, Any] | None:
 
 def _retrain_here(paths: Paths, account: str) -> dict[str, Any]:
     from echomox.cli.control import own_site
-    from echomox.filter.training import retrain
+    from echomox.filter.desk import retrain
     from echomox.log import logger
     from workers.refused import Refused
 

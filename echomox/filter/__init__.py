@@ -4,9 +4,3 @@ decision, and learning. The way through it: features.read → judge.Judge → st
 Pure but for words (junk.db), training and judge, which read and write the account's files, and trial, evaluate and
 corpus, which people run.
 """
-
-from os import environ
-
-# One thread: matrices here are small, and threads of several workers that wait for each other cost fifty times the
-# work. Has effect when numpy is not yet imported.
-environ.setdefault("OPENBLAS_NUM_THREADS", "1")

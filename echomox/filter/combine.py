@@ -7,10 +7,10 @@ how far the amount of its training lets it be believed; 0 for a part without an 
     N   = min(1, sum of w_i t_i / largest t_i)
 
 N makes a part that speaks alone count fully, whatever its weight w_i among others would be. The weights start at
-WEIGHTS and are learned per account from each message's evidence as it was before the message was trained, by
-online logistic regression; so are the two boundaries of `calibrate`, which keeps what is 0.8 or more for mail
-of which an account's ham has (almost) never looked like, and opens the band of Junk downwards where its spam
-comes near ham:
+WEIGHTS and are learned per account, by online logistic regression, from each message's evidence as it was when the
+message was judged; what it is when the label comes is better than that, for the parts have learned from its like
+meanwhile. So are the two boundaries of `calibrate`, which keeps what is 0.8 or more for mail of which an account's ham
+has (almost) never looked like, and opens the band of Junk downwards where its spam comes near ham:
 
     low  -> logit 0.3     so that at most MISSED of the spam lies below, but HELD of the ham above, at most
     0    -> 0
@@ -18,6 +18,9 @@ comes near ham:
 
 and beyond them, over REJOIN, back to L itself. Without any opinion P is 0: doubt never costs mail.
 A part of trust DECIDES or more (a list the user wrote) decides alone.
+
+WEIGHTS count the words once: the network reads what Bayes reads, and where good words are appended to a spam it is
+deceived least, so the starting weight of Bayes beside it is small.
 
 The learner's state is integers (weights in 2 ** -FRACTION, counts of L in bins), so taking back is exact.
 """
@@ -38,12 +41,14 @@ from echomox.ipc.schema import Evidence
 NAME = "combine"
 LEAST = 1e-7
 """A stage's probability is kept this far from 0 and 1."""
+ROUNDED = 5e-5
+"""What 0.0000 in the header stands for, and 1 less that."""
 CLIP = 12.0
 DECIDES = 4.0
 WEIGHTS = {
-    "bayes": 0.65,
+    "bayes": 0.25,
     "ngrams": 0.65,
-    "esn": 0.4,
+    "esn": 0.65,
     "membranes": 0.2,
     "affect": 0.05,
     "reputation": 0.1,
@@ -188,7 +193,8 @@ def low_of(ham: Sequence[int], spam: Sequence[int]) -> float:
     return min(LOW, edge(index))
 
 
-def model_of(state: State) -> Model:
+def weights_of(state: State) -> tuple[dict[str, float], float]:
+    """(weight of each part, bias)."""
     names = dict.fromkeys((*WEIGHTS, *state.weights))
     names.pop("", None)
     unit = 1.0 / (1 << FRACTION)
@@ -196,12 +202,33 @@ def model_of(state: State) -> Model:
         name: max(0.0, min(MOST_WEIGHT, WEIGHTS.get(name, OTHER_WEIGHT) + state.weights.get(name, 0) * unit))
         for name in names
     }
-    bias = state.weights.get("", 0) * unit
+    return weights, state.weights.get("", 0) * unit
+
+
+def model_of(state: State) -> Model:
+    weights, bias = weights_of(state)
     return Model(weights, bias, low_of(state.ham, state.spam), high_of(state.ham))
 
 
 DEFAULT = model_of(State())
 """Of an account that has learned nothing yet."""
+
+
+TOLD = "told"
+"""Under this name the trainer leaves in Context.scratch what `Envelope.told` says of a message it is taught."""
+
+
+def as_told(context: Context) -> list[Evidence]:
+    """The evidence of now with the probabilities of when the message was judged, where that is known: of the stages
+    that had an opinion then and have one now, whose trust is that of now."""
+    told: dict[str, float] = dict(context.scratch.get(TOLD) or ())
+    if not told:
+        return context.evidence
+    return [
+        Evidence(item.stage, min(1.0 - ROUNDED, max(ROUNDED, told[item.stage])), item.weight, ())
+        for item in context.evidence
+        if item.stage in told
+    ]
 
 
 class CombineLearner:
@@ -226,12 +253,12 @@ class CombineLearner:
         return _packed([state.weights, state.ham, state.spam])
 
     def contribution(self, state: State, features: Features, context: Context, label: str) -> bytes:
-        opinions = [item for item in context.evidence if item.weight < DECIDES]
-        model = model_of(state)
-        found = shares(opinions, model.weights)
+        opinions = [item for item in as_told(context) if item.weight < DECIDES]
+        weights, bias = weights_of(state)
+        found = shares(opinions, weights)
         if not found.names:
             return b""
-        value = found.total + model.bias
+        value = found.total + bias
         error = RATE * ((label == "spam") - sigmoid(max(-CLIP, min(CLIP, value))))
         length = 1.0 + fsum(x * x for x in found.inputs) ** 0.5
         unit = error / length * (1 << FRACTION)

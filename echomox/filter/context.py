@@ -6,19 +6,29 @@ name what its learner would otherwise have to compute again for the same message
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from echomox.config.schema import JunkFilter
 from echomox.filter.features import Features
+from echomox.filter.hashing import Hashes
 from echomox.ipc.schema import Evidence
 
-Counts = Mapping[str, tuple[int, int]]
-"""word -> (messages of ham, messages of spam) that held it; words in neither are left out."""
-
+Counts = NDArray[np.int32]
+"""(tokens, 2): messages of ham, messages of spam that held each; 0, 0 for a token that is not known."""
+LookUp = Callable[[Hashes], Counts]
+"""The counts of any number of tokens, in their order; of the hash 0, which is no token's, 0, 0."""
 
 DEFAULTS = JunkFilter()
+
+
+def nothing(hashes: Hashes) -> Counts:
+    """The counts of an account that has learned nothing."""
+    return np.zeros((len(hashes), 2), np.int32)
 
 
 def no_models(name: str) -> Any:
@@ -28,14 +38,15 @@ def no_models(name: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One account and one message. ham, spam: messages the account is trained with; counts: looks up many words
-    at once; models: the decoded read-out of a learned part by its learner's name, None when it has none;
-    evidence: what the stages before this one said, in their order; settings: the account's junk_filter."""
+    """One account and one message. ham, spam: messages the account is trained with; lookup: the same object for all
+    messages of one account that are judged together, so that they are looked up at once; models: the decoded read-out
+    of a learned part by its learner's name, None when it has none; evidence: what the stages before this one said, in
+    their order; settings: the account's junk_filter."""
 
     ngrams: int
     ham: int
     spam: int
-    counts: Callable[[Sequence[str]], Counts]
+    lookup: LookUp
     models: Callable[[str], Any] = no_models
     evidence: list[Evidence] = field(default_factory=list)
     settings: JunkFilter = DEFAULTS
@@ -43,7 +54,7 @@ class Context:
 
     def another(self) -> Context:
         """The same account, for another message."""
-        return Context(self.ngrams, self.ham, self.spam, self.counts, self.models, settings=self.settings)
+        return Context(self.ngrams, self.ham, self.spam, self.lookup, self.models, settings=self.settings)
 
 
 Question = tuple[Features, Context]

@@ -58,6 +58,15 @@ def decide(junk_filter: JunkFilter, verdict: Verdict | None) -> Decision:
     return Decision(place, reason, _header(place, reason, probability, verdict))
 
 
+def quarantined(junk_filter: JunkFilter, decision: Decision, verdict: Verdict | None) -> Decision:
+    """The decision for mail that its author's domain wants in Junk (DMARC p=quarantine): no Inbox any more, but in an
+    account that only tries the filter, or has none."""
+    if decision.place != "inbox" or junk_filter.mode == "off" or junk_filter.shadow:
+        return decision
+    probability = verdict.probability if verdict is not None else 0.0
+    return Decision("junk", "dmarc-quarantine", _header("junk", "dmarc-quarantine", probability, verdict))
+
+
 def _judged(junk_filter: JunkFilter, verdict: Verdict) -> tuple[str, str]:
     acts = verdict.probability if verdict.acts is None else verdict.acts
     place, reason = place_of(junk_filter, acts)

@@ -24,15 +24,15 @@ from typing import Any
 from echomox.config.schema import JunkFilter
 from echomox.filter import figures
 from echomox.filter.corpus import Mail, halves
-from echomox.filter.features import read
+from echomox.filter.features import Features, read
 from echomox.filter.padding import padded, plain_text
-from echomox.filter.trial import Answer, Trial, alone, combined, stages_of
+from echomox.filter.trial import Answer, Trial, alone, combined, stages_of, told
 
 NOTHING = "nothing"
 """The name of no part: all of them combined anew, with which the rows of all but one are to be compared."""
 PROTOCOLS = ("online", "delayed", "cold", "drift", "attack")
 BATCH = 32
-LESSON = 50
+LESSON = 500
 COLD = 200
 STARTS = 10
 ATTACKED = 200
@@ -86,7 +86,7 @@ class Evaluation:
             for place, mail in enumerate(self._mails):
                 features = read(mail.read())
                 answers += trial.classify([features])
-                trial.train({place: (features, _label(mail))})
+                trial.train({place: (told(features, answers[-1]), _label(mail))})
                 progress("online", place + 1, len(self._mails))
             lessons = [[place - 1] if place else [] for place in range(len(answers))]
             return self._report(answers, self._spam, trial, lessons)
@@ -102,7 +102,7 @@ class Evaluation:
                 while waiting and self._is_due(waiting[0], place):
                     lesson.append(waiting.popleft())
                 for start in range(0, len(lesson), LESSON):
-                    trial.train({at: self._lesson(at) for at in lesson[start : start + LESSON]})
+                    trial.train({at: self._late(at, answers[at]) for at in lesson[start : start + LESSON]})
                 answers += trial.classify([mail.read()])
                 waiting.append(place)
                 lessons.append(lesson)
@@ -135,7 +135,7 @@ class Evaluation:
                 for at in range(size):
                     features = read(self._mails[start + at].read())
                     answer = trial.classify([features])[0]
-                    trial.train({at: (features, _label(self._mails[start + at]))})
+                    trial.train({at: (told(features, answer), _label(self._mails[start + at]))})
                     _count(curves, at, self._mails[start + at].spam, answer)
                     probabilities.append(answer.probability)
                     labels.append(self._mails[start + at].spam)
@@ -184,6 +184,9 @@ class Evaluation:
 
     def _lesson(self, place: int) -> tuple[bytes, str]:
         return self._mails[place].read(), _label(self._mails[place])
+
+    def _late(self, place: int, answer: Answer) -> tuple[Features, str]:
+        return told(read(self._mails[place].read()), answer), _label(self._mails[place])
 
     def _is_due(self, earlier: int, now: int) -> bool:
         waited = self._mails[now].time - self._mails[earlier].time

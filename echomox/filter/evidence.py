@@ -5,27 +5,28 @@ The message is cut into chunks of about CHUNK tokens, which do not cross from on
     headers, subject, body, links, structure, hidden text
 
 A chunk is one step of the network, described by the numbers of INPUTS. Those of the first group come from the
-account's own word counts, as they are before this message is learnt: each token has the log-odds ln f / (1 - f) of
-the Bayes stage's f(w), cut at LIMIT, 0 when it is not known; and in the subject and the text so has each pair of a
-word with the next. The other groups are the same for all accounts and are computed once a message (`outline`).
+account's own word counts, as they are before this message is learnt: each token has the log-odds of `known`, cut at
+LIMIT, 0 when it is not known; and in the subject and the text so has each pair of a word with the next. The other
+groups are the same for all accounts and are computed once a message (`outline`).
 
-Pure. Counts are those that the Bayes stage has looked up already.
+Messages are worked on together (`inputs`). Every number is computed from exact sums and by itself, so it has the same
+bits whatever it is computed with. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise, repeat
-from math import log, log1p
+from math import log1p
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echomox.filter.context import Context, Counts
+from echomox.filter.context import Question
 from echomox.filter.features import Features
+from echomox.filter.hashed import Hashed, Places
+from echomox.filter.known import KEY, Known, look_up
 
 Floats = NDArray[np.float32]
 
@@ -35,11 +36,7 @@ HEADER_TOKENS = 240
 BODY_TOKENS = 360
 OTHER_TOKENS = 60
 BODY_CHARS = 5000
-STRENGTH = 0.1
-PRIOR = 0.45
-"""Of f(w), as in the Bayes stage (which cannot be imported from here; a test holds the two together)."""
 LIMIT = 6.0
-MOST_ODDS = 4096
 CLEAR = 2.0
 """Log-odds from which a token counts as spammy, and below whose negative as hammy."""
 
@@ -75,7 +72,6 @@ _POSITION_AT = PLACE["position"]
 _ROWS = np.arange(STEPS)
 _POSITIONS = (np.arange(1, STEPS + 1) / STEPS).astype(np.float32)
 _SCALES = np.array([1 / 2, 1 / LIMIT, 1 / LIMIT, 1 / 3, 1, 1, 1, 1 / 2, 1 / LIMIT, 1 / LIMIT, 1], np.float32)
-_NONE = (0, 0)
 _SHOUTING = "!?$%*#=_<>|~+&@"
 
 
@@ -99,84 +95,95 @@ _FIELDS = np.arange(4, dtype=np.uint64)[:, None] * np.uint64(_FIELD)
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What is the same for all accounts. tokens: the words in reading order, then, for the stretch `pairs` of them,
-    the pair that each begins, "" where it begins none. starts: where each chunk begins among the words; sizes: (steps,)
-    words of each; fixed: (steps, inputs) with the groups that do not depend on counts filled in.
+    """What is the same for all accounts. words: the place of each in reading order; pairs: of the pair that each
+    begins, the last place, of no token, where it begins none. starts: where each chunk begins among the words; sizes:
+    (steps,) words of each; fixed: (steps, inputs) with the groups that do not depend on counts filled in.
     """
 
-    tokens: list[str]
-    words: int
-    pairs: slice
-    starts: NDArray[np.int64]
+    words: Places
+    pairs: Places
+    starts: Places
     sizes: Floats
     fixed: Floats
 
 
-def outline(features: Features) -> Outline:
+def outline(features: Features, ngrams: int) -> Outline:
     """The message in chunks; remembered in `features.memo`."""
-    made: Outline | None = features.memo.get("evidence")
+    key = f"evidence{ngrams}"
+    made: Outline | None = features.memo.get(key)
     if made is None:
-        made = features.memo["evidence"] = _outline(features)
+        made = features.memo[key] = _outline(features, features.places(ngrams), ngrams > 1)
     return made
 
 
-def _outline(features: Features) -> Outline:
-    words: list[str] = []
-    pairs: list[str] = []
+def _outline(features: Features, tokens: Hashed, paired: bool) -> Outline:
+    words: list[Places] = []
+    pairs: list[Places] = []
     starts: list[int] = []
     places: list[int] = []
     body = slice(0, 0)
-    before = 0
-    for kind, own, joined in _segments(features):
-        count = min(-(-len(own) // CHUNK), STEPS - len(starts))
+    none, base = len(tokens.hashes) - 1, 0
+    for kind, every, ends in _segments(features, tokens):
+        count = min(-(-len(every) // CHUNK), STEPS - len(starts))
         if count <= 0:
             continue
-        base, size = len(words), min(len(own), count * CHUNK)
-        if joined:
-            before = before if pairs else base
-            pairs += [""] * (base - before - len(pairs))
-            pairs += joined[:size]
+        own = every[: count * CHUNK]
+        size = len(own)
         if SEGMENTS[kind] == "body":
             body = slice(len(starts), len(starts) + count)
+        words.append(own)
+        if ends and paired:
+            joined = own + tokens.words
+            for end in ends:
+                if end < size:
+                    joined[end] = none
+            pairs.append(joined)
+        else:
+            pairs.append(np.full(size, none))
         starts += [base + size * at // count for at in range(count)]
         places += [_SEGMENT_AT + kind] * count
-        words += own if size == len(own) else own[:size]
-    bounds = np.array([*starts, len(words)], np.int64)
-    begin = bounds[:-1]
-    sizes = (bounds[1:] - begin).astype(np.float32)
+        base += size
+    bounds = np.array([*starts, base], np.int64)
+    begin, sizes = bounds[:-1], (bounds[1:] - bounds[:-1]).astype(np.float32)
     fixed = np.zeros((len(starts), len(INPUTS)), np.float32)
-    if starts:
-        fixed[_ROWS[: len(starts)], places] = 1.0
-        fixed[:, _POSITION_AT] = _POSITIONS[: len(starts)]
-        fixed[:, _METADATA_AT:] = _metadata(features, len(words))
-        _describe_text(features, fixed[body])
-    return Outline(words + pairs, len(words), slice(before, before + len(pairs)), begin, sizes, fixed)
+    if not starts:
+        return Outline(begin, begin, begin, sizes, fixed)
+    fixed[_ROWS[: len(starts)], places] = 1.0
+    fixed[:, _POSITION_AT] = _POSITIONS[: len(starts)]
+    fixed[:, _METADATA_AT:] = _metadata(features, base)
+    _describe_text(features, fixed[body])
+    return Outline(np.concatenate(words), np.concatenate(pairs), begin, sizes, fixed)
 
 
-def _segments(features: Features) -> Iterator[tuple[int, list[str], list[str]]]:
-    """(index in SEGMENTS, words, pairs beginning with each) of those that are not empty, in order."""
-    singles = features.text.singles
-    parts = features.structure.parts
-    first = f"part:{parts[0].content_type}" if parts else ""
-    cut = singles.index(first) if first in singles else len(singles)
-    rest = singles[cut:]
-    yield 0, singles[: min(cut, HEADER_TOKENS)], []
-    runs: dict[int, tuple[list[str], list[str]]] = {1: ([], []), 2: ([], []), 5: ([], [])}
-    for tag, run in features.text.runs:
+def _segments(features: Features, tokens: Hashed) -> Iterator[tuple[int, Places, list[int]]]:
+    """(index in SEGMENTS, places of its words, which of them begin no pair; [] when none does) in order."""
+    text = features.text
+    runs: dict[int, tuple[list[Places], list[int]]] = {1: ([], []), 2: ([], []), 5: ([], [])}
+    sizes = {1: 0, 2: 0, 5: 0}
+    at = tokens.at
+    for tag, run in text.runs:
         kind = 2 if not tag else 1 if tag == "subject:" else 5
-        words, pairs = runs[kind]
-        left = (BODY_TOKENS if kind == 2 else OTHER_TOKENS) - len(words)
-        if left <= 0:
-            continue
-        cut_run = run[: left + 1]
-        words += [tag + word for word in run[:left]] if tag else run[:left]
-        pairs += [f"{tag}{a} {b}" for a, b in pairwise(cut_run)]
-        pairs += [""] * (len(words) - len(pairs))
-    yield 1, *runs[1]
-    yield 2, *runs[2]
-    yield 3, [token for token in rest if token.startswith("url:")][:OTHER_TOKENS], []
-    yield 4, [token for token in rest if not token.startswith("url:")][:OTHER_TOKENS], []
-    yield 5, *runs[5]
+        left = (BODY_TOKENS if kind == 2 else OTHER_TOKENS) - sizes[kind]
+        if left > 0 and run:
+            size = min(left, len(run))
+            words, ends = runs[kind]
+            words.append(np.arange(at, at + size))
+            sizes[kind] += size
+            ends.append(sizes[kind] - 1 if left >= len(run) else BODY_TOKENS)
+        at += len(run)
+    rest = range(text.head, len(text.singles))
+    links = [place for place in rest if text.singles[place].startswith("url:")]
+    others = sorted(set(rest).difference(links)) if links else rest
+    yield 0, np.arange(min(text.head, HEADER_TOKENS)), []
+    yield 1, *_joined(*runs[1])
+    yield 2, *_joined(*runs[2])
+    yield 3, np.array(links[:OTHER_TOKENS], np.int64), []
+    yield 4, np.array(others[:OTHER_TOKENS], np.int64), []
+    yield 5, *_joined(*runs[5])
+
+
+def _joined(words: list[Places], ends: list[int]) -> tuple[Places, list[int]]:
+    return (words[0] if len(words) == 1 else np.concatenate([_ROWS[:0], *words])), ends
 
 
 def _metadata(features: Features, tokens: int) -> tuple[float, ...]:
@@ -212,74 +219,50 @@ def _describe_text(features: Features, body: Floats) -> None:
     body[:, _TEXT_AT : _TEXT_AT + 4] = (found * (3.0 / (ends[1:] - ends[:-1]))).T
 
 
-class Odds(dict[tuple[int, int], float]):
-    """(messages of ham, of spam that held a token) -> its log-odds of spam, 0.0 for (0, 0); made as they are asked for,
-    which is seldom: a few hundred pairs stand for most tokens."""
-
-    def __init__(self, ham: int, spam: int) -> None:
-        """ham, spam: messages learnt."""
-        super().__init__({_NONE: 0.0})
-        self._ham, self._spam = max(1, ham), max(1, spam)
-
-    def __missing__(self, counts: tuple[int, int]) -> float:
-        if len(self) >= MOST_ODDS:
-            self.clear()
-            self[_NONE] = 0.0
-        ham, spam = counts
-        in_ham, in_spam = ham / self._ham, spam / self._spam
-        f = (STRENGTH * PRIOR + (ham + spam) * in_spam / (in_ham + in_spam)) / (STRENGTH + ham + spam)
-        found = self[counts] = max(-LIMIT, min(LIMIT, log(f / (1.0 - f))))
-        return found
+def inputs(questions: Sequence[Question]) -> list[Floats]:
+    """(steps, len(INPUTS)) for each message and account."""
+    look_up(questions)
+    found: list[Known] = [context.scratch[KEY] for _, context in questions]
+    drawn = [outline(features, context.ngrams) for features, context in questions]
+    steps = [len(one.starts) for one in drawn]
+    u = np.concatenate([np.zeros((0, len(INPUTS)), np.float32), *[one.fixed for one in drawn]])
+    if len(u):
+        _fill(u, found, drawn)
+    ends = np.cumsum(steps)
+    return [u[end - count : end] for end, count in zip(ends.tolist(), steps)]
 
 
-odds_of = lru_cache(maxsize=16)(Odds)
-"""The table for so many messages learnt; only a memory of what is computed."""
-
-
-def inputs(features: Features, context: Context) -> Floats:
-    """(steps, len(INPUTS)) for one message and account."""
-    drawn = outline(features)
-    u = drawn.fixed.copy()
-    if not len(u):
-        return u
-    get, table = counts_of(features, context).get, odds_of(context.ham, context.spam)
-    found = map(table.__getitem__, map(get, drawn.tokens, repeat(_NONE)))
-    odds = np.zeros((2, drawn.words), np.float32)
-    given = np.fromiter(found, np.float32, len(drawn.tokens))
-    odds[0] = given[: drawn.words]
-    odds[1, drawn.pairs] = given[drawn.words :]
+def _fill(u: Floats, found: Sequence[Known], drawn: Sequence[Outline]) -> None:
+    """The group of evidence. Sums of `known`'s log-odds and of their squares are exact in doubles."""
+    words = sum([len(one.words) for one in drawn])
+    rows = np.empty((7, words))
+    odds = rows[:2]
+    starts = []
+    at = 0
+    for known, one in zip(found, drawn):
+        end = at + len(one.words)
+        known.odds.take(one.words, out=odds[0, at:end])
+        known.odds.take(one.pairs, out=odds[1, at:end])
+        starts.append(one.starts + at)
+        at = end
+    begin = np.concatenate(starts)
+    np.clip(odds, -LIMIT, LIMIT, out=odds)
     word = odds[0]
-    rows = np.empty((7, drawn.words), np.float32)
-    rows[:2] = odds
     np.multiply(word, word, out=rows[2])
     np.greater(word, CLEAR, out=rows[3])
     np.less(word, -CLEAR, out=rows[4])
     np.not_equal(odds, 0.0, out=rows[5:])
-    sums = np.add.reduceat(rows, drawn.starts, axis=1)
-    means = sums / drawn.sizes
-    highest = np.maximum.reduceat(odds, drawn.starts, axis=1)
-    lowest = np.minimum.reduceat(odds, drawn.starts, axis=1)
-    made = np.empty((len(_EVIDENCE), len(u)), np.float32)
-    made[0], made[1], made[2] = means[0], highest[0], lowest[0]
-    made[7], made[8], made[9] = means[1], highest[1], lowest[1]
+    sums = np.add.reduceat(rows, begin, axis=1)
+    means = sums / np.concatenate([one.sizes for one in drawn])
+    made = np.empty((len(_EVIDENCE), len(u)))
+    made[[1, 8]] = np.maximum.reduceat(odds, begin, axis=1)
+    made[[2, 9]] = np.minimum.reduceat(odds, begin, axis=1)
+    made[[0, 7]] = means[:2]
     np.sqrt(np.maximum(means[2] - means[0] * means[0], 0.0), out=made[3])
     made[4:7], made[10] = means[3:6], means[6]
     np.subtract(1.0, made[6], out=made[6])
-    np.multiply(made.T, _SCALES, out=u[:, : len(_EVIDENCE)])
-    np.tanh(sums[0] * np.float32(1 / 20), out=u[:, _WEIGHT_AT])
-    return u
-
-
-COUNTS = "counts"
-"""Under this name the Bayes stage leaves in Context.scratch what it has looked up."""
-
-
-def counts_of(features: Features, context: Context) -> Counts:
-    """The counts of the message's words: those the Bayes stage left, else looked up."""
-    found: Counts | None = context.scratch.get(COUNTS)
-    if found is None:
-        found = context.scratch[COUNTS] = context.counts(features.words(context.ngrams))
-    return found
+    u[:, : len(_EVIDENCE)] = made.T * _SCALES
+    u[:, _WEIGHT_AT] = np.tanh(sums[0] / 20.0)
 
 
 def named(u: Floats) -> list[dict[str, float]]:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from echomox.config.schema import JunkFilter
 from echomox.filter.context import Context
 from echomox.filter.decide import decide
 from echomox.filter.features import READ_BYTES, Envelope, Features, groups, read
+from echomox.filter.hashed import Places, strings
 from echomox.filter.judge import Judge
+from echomox.filter.known import Known, known, probability
 from echomox.filter.stages import affect, bayes, esn, membranes
-from echomox.filter.words import NOTHING, Readers
 from echomox.log import Log, logger
 
 SHOWN = 15
@@ -40,8 +43,11 @@ def explain(
     """
     features = read(data[:READ_BYTES], Envelope(), len(data))
     judge = Judge(accounts, lambda name: junk_filter, log)
-    verdict = judge.verdict(account, features, time.monotonic() + 60.0)
-    judge.close()
+    try:
+        verdict = judge.verdict(account, features, time.monotonic() + 60.0)
+        words = _words(features, judge.context(account))
+    finally:
+        judge.close()
     decision = decide(junk_filter, verdict)
     return {
         "account": account,
@@ -61,7 +67,7 @@ def explain(
             for item in verdict.evidence
         ],
         "features": groups(features),
-        "words": _words(features.words(junk_filter.ngrams), account, accounts),
+        "words": words,
     }
 
 
@@ -78,22 +84,24 @@ def details(
         judge.close()
 
 
-def _words(tokens: tuple[str, ...], account: str, accounts: Path) -> dict[str, Any]:
+def _words(features: Features, context: Context) -> dict[str, Any]:
     """The tokens that pull most to either side, by the account's counts."""
-    readers = Readers(accounts)
-    reader = readers.get(account)
-    totals = reader.totals() if reader else NOTHING
-    counts = reader.counts(tokens) if reader else {}
-    readers.close()
-    found = bayes.strongest(counts, max(1, totals.ham), max(1, totals.spam))
-    found.sort(key=lambda word: (-abs(word[0] - 0.5), word[1]))
+    found = known(features, context)
+    places, odds = bayes.strongest(found)
+    order = np.argsort(-np.abs(odds), kind="stable")
+    spam, ham = (places[order[side[order]]] for side in (odds > 0, odds < 0))
+    distinct = found.tokens.distinct
     return {
-        "tokens": len(tokens),
-        "known": len(counts),
-        "spam": [_shown(word) for word in found if word[0] > 0.5][:SHOWN],
-        "ham": [_shown(word) for word in found if word[0] < 0.5][:SHOWN],
+        "tokens": len(distinct),
+        "known": int(found.counts[distinct].any(axis=1).sum()),
+        "spam": _shown(features, context, found, spam[:SHOWN]),
+        "ham": _shown(features, context, found, ham[:SHOWN]),
     }
 
 
-def _shown(word: bayes.Word) -> dict[str, Any]:
-    return dict(zip(("probability", "word", "ham", "spam"), word))
+def _shown(features: Features, context: Context, found: Known, places: Places) -> list[dict[str, Any]]:
+    rows = zip(strings(features.text, found.tokens, places), found.counts[places].tolist())
+    return [
+        {"probability": probability(ham, spam, context.ham, context.spam), "word": word, "ham": ham, "spam": spam}
+        for word, (ham, spam) in rows
+    ]

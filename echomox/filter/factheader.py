@@ -204,8 +204,8 @@ def _subject(found: Collector, features: Features, head: Mapping[str, str], send
     subject, raw = structure.subject[:SUBJECT_CHARS], head.get("subject", "")
     if not subject.strip():
         found.add("header", "no_subject")
-    letters = [c for c in subject if c.isalpha()]
-    if len(letters) > 7 and sum(c.isupper() for c in letters) > 0.7 * len(letters):
+    letters = sum(map(str.isalpha, subject))
+    if letters > 7 and sum(map(str.isupper, subject)) > 0.7 * letters:
         found.add("header", "subject_capitals")
     found.add(
         "header",

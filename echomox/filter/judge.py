@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from echomox.config.schema import JunkFilter
 from echomox.filter import combine
 from echomox.filter.combine import DECIDES
-from echomox.filter.context import Context, Counts, Question, Stage, no_models, no_opinion
+from echomox.filter.context import Context, Question, Stage, no_models, no_opinion, nothing
 from echomox.filter.features import READ_BYTES, Envelope, Features, read
 from echomox.filter.learners import decode
 from echomox.filter.pipeline import Run
@@ -48,10 +48,6 @@ class Asked(NamedTuple):
     account: str
     features: Features
     deadline: float
-
-
-def _nothing(words: Sequence[str]) -> Counts:
-    return {}
 
 
 def _unseen(evidence: list[Evidence]) -> None:
@@ -181,13 +177,13 @@ class Judge:
             if reader is not None:
                 totals = reader.totals()
                 models = _models(reader, account, self._log)
-                return Context(settings.ngrams, totals.ham, totals.spam, reader.counts, models, settings=settings)
+                return Context(settings.ngrams, totals.ham, totals.spam, reader.lookup, models, settings=settings)
         except StoreError as error:  # no account name
             self._log.warn("word counts not read", account=account, error=str(error))
         except (sqlite3.Error, OSError):
             self._log.exception("word counts not read", account=account)
             self._readers.forget(account)
-        return Context(settings.ngrams, 0, 0, _nothing, no_models, settings=settings)
+        return Context(settings.ngrams, 0, 0, nothing, no_models, settings=settings)
 
 
 def _models(reader: Reader, account: str, log: Log) -> Callable[[str], Any]:

@@ -1,58 +1,111 @@
 """What training changes: counts up for a new label, exactly those down again for the old one. Pure.
 
-Each trained message is remembered with its label and its tokens, packed, so that taking it back removes
-what it added, whatever the tokeniser or the account's settings have become since.
+Each trained message is remembered with its label and the hashes of its words, so that taking it back removes what it
+added, whatever the tokeniser or the account's settings have become since.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import msgpack
+import numpy as np
+
+from echomox.filter.wordmap import Counts, Hashes, Table, together
 
 LABELS = ("ham", "spam")
 UNPACKED_LIMIT = 4 << 20
+_CRC = 4
 
 
 class BadRecord(Exception):
-    """A remembered token set that cannot be read."""
+    """A remembered set of words that cannot be read."""
 
 
-@dataclass(slots=True)
 class Delta:
-    """A change of an account's counts. words: word -> [ham, spam] to be added."""
+    """A change of an account's counts. spelled: hash -> word, of words that may be new to the account."""
 
-    words: dict[str, list[int]] = field(default_factory=dict)
-    ham: int = 0
-    spam: int = 0
+    def __init__(self) -> None:
+        self.ham = self.spam = 0
+        self.spelled: dict[int, str] = {}
+        self._table = Table()
 
-    def add(self, label: str, tokens: Sequence[str], sign: int) -> None:
-        """One message of this label, learnt (sign 1) or unlearnt (-1)."""
-        place = LABELS.index(label)
-        if place:
-            self.spam += sign
-        else:
-            self.ham += sign
-        words = self.words
-        for token in tokens:
-            counts = words.get(token)
-            if counts is None:
-                counts = words[token] = [0, 0]
-            counts[place] += sign
+    @property
+    def words(self) -> int:
+        """How many words it is about, at most."""
+        return self._table.used
 
-    def rows(self) -> list[tuple[str, int, int]]:
-        """(word, ham, spam) of the words that change, in the order in which the table keeps them."""
-        return sorted((word, ham, spam) for word, (ham, spam) in self.words.items() if ham or spam)
+    def add(self, label: str, words: Hashes, sign: int) -> None:
+        """One message of this label, learnt (sign 1) or unlearnt (-1); each word once."""
+        self.add_many([(label, words)], sign)
+
+    def add_many(self, messages: Sequence[tuple[str, Hashes]], sign: int = 1) -> None:
+        """Several messages; each word once a message."""
+        if not messages:
+            return
+        spam = sum(LABELS.index(label) for label, _ in messages)
+        self.spam += sign * spam
+        self.ham += sign * (len(messages) - spam)
+        counts = [(0, sign) if label == "spam" else (sign, 0) for label, _ in messages]
+        self._table.add(*together([words for _, words in messages], counts))
+
+    def merge(self, other: Delta) -> None:
+        """Adds another change."""
+        self.ham, self.spam = self.ham + other.ham, self.spam + other.spam
+        self._table.add(*other.changes())
+        self.spelled.update(other.spelled)
+
+    def dump(self) -> bytes:
+        """For `load`; only what concerns words, and how those are written of which that is known."""
+        words, counts = self.changes()
+        fields = [words.tobytes(), counts.tobytes(), self.spelled]
+        data: bytes = msgpack.packb(fields)
+        return zlib.crc32(data).to_bytes(_CRC, "little") + data
+
+    @classmethod
+    def load(cls, record: bytes) -> Delta:
+        """What `dump` gave. Raises BadRecord."""
+        made = cls()
+        try:
+            words, counts, made.spelled = msgpack.unpackb(_checked(record), strict_map_key=False)
+            made._table.add(np.frombuffer(words, np.uint64), np.frombuffer(counts, np.int32).reshape(-1, 2))
+        except (ValueError, TypeError, IndexError, zlib.error, msgpack.UnpackException) as error:
+            raise BadRecord(str(error)) from None
+        return made
+
+    def lookup(self, words: Hashes) -> Counts:
+        """(n, 2): what is added to the counts of ham and of spam."""
+        return self._table.lookup(words)
+
+    def changes(self) -> tuple[Hashes, Counts]:
+        """The words whose counts change, each once, and by how much."""
+        return self._table.items()
 
 
-def pack(tokens: Sequence[str]) -> bytes:
-    return zlib.compress(msgpack.packb(list(tokens)), 1)
+def pack(words: Hashes) -> bytes:
+    data = words.astype("<u8", copy=False).tobytes()
+    return zlib.crc32(data).to_bytes(_CRC, "little") + data
 
 
-def unpack(record: bytes) -> list[str]:
-    """The tokens that `pack` was given; raises BadRecord."""
+def unpack(record: bytes) -> Hashes:
+    """What `pack` was given; raises BadRecord."""
+    data = _checked(record)
+    if len(data) % 8 or len(data) > UNPACKED_LIMIT:
+        raise BadRecord("not hashes")
+    return np.frombuffer(data, "<u8").astype(np.uint64)
+
+
+def _checked(record: bytes) -> bytes:
+    """What stands behind the checksum."""
+    data = record[_CRC:]
+    if len(record) < _CRC or zlib.crc32(data) != int.from_bytes(record[:_CRC], "little"):
+        raise BadRecord("wrong checksum")
+    return data
+
+
+def unpack_strings(record: bytes) -> list[str]:
+    """The words of a message as files before version 3 kept them; raises BadRecord."""
     try:
         unpacker = zlib.decompressobj()
         data = unpacker.decompress(record, UNPACKED_LIMIT)

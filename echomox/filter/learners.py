@@ -7,8 +7,15 @@ from typing import Any
 from echomox.filter import combine
 from echomox.filter.learner import Learner
 from echomox.filter.stages import esn, ngrams
+from echomox.reservoir.ridge import Doubles
 
 LEARNERS: tuple[Learner, ...] = (ngrams.LEARNER, esn.LEARNER, combine.LEARNER)
+
+
+def with_prior(prior: Doubles | None) -> tuple[Learner, ...]:
+    """The learners where accounts share the server's read-out `prior`, if there is one."""
+    shared = esn.EsnLearner(esn.NETWORK, prior)
+    return tuple(shared if learner is esn.LEARNER else learner for learner in LEARNERS)
 
 
 def decode(name: str, version: int, data: bytes) -> Any:

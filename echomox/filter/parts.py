@@ -1,5 +1,9 @@
-"""The learned parts of one account in the trainer's hands: their states, loaded once, changed in memory, dumped
-once, within the writer's transaction.
+"""The learned parts of one account in the trainer's hands: their states, loaded once, changed in memory, and put into
+the file within the writer's transaction.
+
+What classifiers read is put there with every change; a whole state only after OFTEN lessons, or when a message was
+taken back, or anything but lessons happened: until then it is what the file has and what the messages that were trained
+since have added to it, which is kept with each of them.
 
 A state that cannot be read, or of another version, is started afresh: what messages added to it is forgotten, and
 the account is marked for a retraining.
@@ -17,6 +21,10 @@ from echomox.filter.learners import LEARNERS
 from echomox.filter.words import READ, Writer
 from echomox.log import Log
 
+OFTEN = 16
+SAVED = "saved"
+"""The number in junk.db of the place in the order of training up to which the file's states are whole."""
+
 
 class Parts:
     """To be made within a transaction of the writer."""
@@ -31,9 +39,23 @@ class Parts:
         """Parts whose model is not of their state."""
         self._changed: set[str] = set()
         """Parts whose state is not in the file."""
+        self._whole = False
+        """Whether the file's states cannot be brought up to date by adding lessons."""
         trained = writer.totals().total > 0
         for learner in learners:
             self._load(learner, trained)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Adds what was trained since the states were put into the file."""
+        for label, name, data in self._writer.added_since(self._writer.number(SAVED)):
+            learner = self._learners.get(name)
+            if learner is None or name in self._changed:
+                continue
+            try:
+                learner.add(self._states[name], label, data)
+            except ValueError as error:
+                self._log.error("contribution not readable", part=name, error=str(error))
 
     def _load(self, learner: Learner, trained: bool) -> None:
         name = learner.name
@@ -52,12 +74,14 @@ class Parts:
         self._states[name] = learner.fresh()
         self._stale.add(name)
         self._changed.add(name)
+        self._whole = True
 
     def clear(self) -> None:
         """All untrained."""
         for name, learner in self._learners.items():
             self._states[name] = learner.fresh()
         self._models.clear()
+        self._whole = True
         self._stale = set(self._learners)
         self._changed = set(self._learners)
 
@@ -88,9 +112,11 @@ class Parts:
 
     def add(self, label: str, contributions: Mapping[str, bytes]) -> dict[str, bytes]:
         """What a message had added, once more; returns what was understood."""
+        self._whole = True
         return dict(self._apply(label, contributions, False))
 
     def subtract(self, label: str, contributions: Mapping[str, bytes]) -> None:
+        self._whole = True
         for _ in self._apply(label, contributions, True):
             pass
 
@@ -111,13 +137,24 @@ class Parts:
         """Lets models follow their states."""
         self._stale |= self._changed
 
+    def save_whole(self) -> None:
+        """The next `save` is to put all states into the file."""
+        self._whole = True
+
     def save(self) -> None:
-        """Puts changed states and what they publish into the file; within a transaction."""
-        for name in sorted(self._changed):
+        """Puts what changed into the file; within a transaction, after the messages themselves."""
+        last = self._writer.last_position()
+        whole = self._whole or last - self._writer.number(SAVED) >= OFTEN
+        for name in sorted(self._learners if whole else self._changed):
             learner, state = self._learners[name], self._states[name]
-            published = learner.publish(state)
-            self._writer.put_part(name, learner.version, learner.dump(state))
-            self._writer.put_part(name + READ, learner.version, published)
-            self._models[name] = learner.decode(published)
-            self._stale.discard(name)
+            if whole:
+                self._writer.put_part(name, learner.version, learner.dump(state))
+            if name in self._changed:
+                published = learner.publish(state)
+                self._writer.put_part(name + READ, learner.version, published)
+                self._models[name] = learner.decode(published)
+                self._stale.discard(name)
+        if whole:
+            self._writer.set_number(SAVED, last)
         self._changed.clear()
+        self._whole = False

@@ -1,54 +1,78 @@
-"""Curves as SVG: what `echomox filter eval --plots` writes, without any plotting library. Pure.
+"""Curves, and the course of a message through the network: what `echomox filter eval --plots` and `explain --plot`
+write, as SVG and PNG.
 
-A chart is one or more polylines over two linear axes; text is escaped, numbers have two decimals of a pixel.
+A chart is one or more lines over two linear axes, or a field of squares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
 from math import ceil, floor, log10
+from pathlib import Path
 from typing import Any
 
-Points = Sequence[tuple[float, float]]
+from echomox.filter.canvas import Canvas, NoPillow, Png, Points, Svg
+
 COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#17777a", "#7f8c8d", "#34495e")
 WIDTH, HEIGHT = 640, 420
 LEFT, RIGHT, TOP, BOTTOM = 62, 150, 34, 46
 TICKS = 5
+TRACED = ("word_mean", "word_max", "word_min", "spammy", "hammy", "unknown", "weight")
+"""The inputs of the network that are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """lines: name -> points. x, y: (lowest, highest) of the axes, None for those of the points."""
+    """lines: name -> points. x, y: (lowest, highest) of the axes, None for those of the points. cells: (rows, columns)
+    of values in [-1, 1] instead of lines, the first row below."""
 
     title: str
     x_label: str
     y_label: str
-    lines: Mapping[str, Points]
+    lines: Mapping[str, Points] = field(default_factory=dict)
     x: tuple[float, float] | None = None
     y: tuple[float, float] | None = None
+    cells: Sequence[Sequence[float]] = ()
 
 
-def svg(chart: Chart) -> str:
+def svg(chart: Chart) -> bytes:
     """The chart as an SVG document."""
+    canvas = Svg(WIDTH, HEIGHT)
+    draw(chart, canvas)
+    return canvas.document()
+
+
+def png(chart: Chart) -> bytes:
+    """The chart as an image. Raises NoPillow."""
+    canvas = Png(WIDTH, HEIGHT)
+    draw(chart, canvas)
+    return canvas.document()
+
+
+def draw(chart: Chart, canvas: Canvas) -> None:
     x = chart.x or _range([point[0] for points in chart.lines.values() for point in points])
     y = chart.y or _range([point[1] for points in chart.lines.values() for point in points])
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="12">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        _text(LEFT, 20, chart.title, 'font-size="15"'),
-        *_axes(chart, x, y),
-    ]
+    canvas.text(LEFT, 20, chart.title, size=15)
+    _cells(chart.cells, canvas)
+    _axes(chart, x, y, canvas)
     for number, (name, points) in enumerate(chart.lines.items()):
         colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(f"{_x(a, x):.2f},{_y(b, y):.2f}" for a, b in points)
-        out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.8" points="{path}"/>')
+        if len(points) > 1:
+            canvas.line([(_x(a, x), _y(b, y)) for a, b in points], colour, 1.8)
         at = TOP + 14 + 18 * number
-        out.append(f'<rect x="{WIDTH - RIGHT + 12}" y="{at - 9}" width="12" height="3" fill="{colour}"/>')
-        out.append(_text(WIDTH - RIGHT + 30, at - 3, name))
-    return "\n".join([*out, "</svg>", ""])
+        canvas.rectangle(WIDTH - RIGHT + 12, at - 9, (12, 3), colour)
+        canvas.text(WIDTH - RIGHT + 30, at - 3, name)
+
+
+def _cells(cells: Sequence[Sequence[float]], canvas: Canvas) -> None:
+    """Red for 1, blue for -1, white for 0."""
+    for row, values in enumerate(cells):
+        size = ((WIDTH - LEFT - RIGHT) / len(values), (HEIGHT - TOP - BOTTOM) / len(cells))
+        for column, value in enumerate(values):
+            rest = round(255 * (1 - min(1.0, abs(value))))
+            colour = f"#ff{rest:02x}{rest:02x}" if value > 0 else f"#{rest:02x}{rest:02x}ff"
+            canvas.rectangle(LEFT + column * size[0], HEIGHT - BOTTOM - (row + 1) * size[1], size, colour)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -66,21 +90,21 @@ def _y(value: float, axis: tuple[float, float]) -> float:
     return HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM)
 
 
-def _axes(chart: Chart, x: tuple[float, float], y: tuple[float, float]) -> list[str]:
+def _axes(chart: Chart, x: tuple[float, float], y: tuple[float, float], canvas: Canvas) -> None:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    out = [f'<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#333"/>']
     for value in ticks(x):
         at = _x(value, x)
-        out.append(f'<path d="M{at:.2f} {TOP}V{bottom}" stroke="#eee"/>')
-        out.append(_text(at, bottom + 16, f"{value:g}", 'text-anchor="middle"'))
+        if not chart.cells:
+            canvas.line([(at, TOP), (at, bottom)], "#eeeeee")
+        canvas.text(at, bottom + 16, f"{value:g}", "middle")
     for value in ticks(y):
         at = _y(value, y)
-        out.append(f'<path d="M{LEFT} {at:.2f}H{right}" stroke="#eee"/>')
-        out.append(_text(LEFT - 6, at + 4, f"{value:g}", 'text-anchor="end"'))
-    middle = (TOP + bottom) / 2
-    out.append(_text((LEFT + right) / 2, HEIGHT - 10, chart.x_label, 'text-anchor="middle"'))
-    out.append(_text(16, middle, chart.y_label, f'text-anchor="middle" transform="rotate(-90 16 {middle:.0f})"'))
-    return out
+        if not chart.cells:
+            canvas.line([(LEFT, at), (right, at)], "#eeeeee")
+        canvas.text(LEFT - 6, at + 4, f"{value:g}", "end")
+    canvas.line([(LEFT, TOP), (LEFT, bottom), (right, bottom)], "#333333")
+    canvas.text((LEFT + right) / 2, HEIGHT - 10, chart.x_label, "middle")
+    canvas.upwards(16, (TOP + bottom) / 2, chart.y_label)
 
 
 def ticks(axis: tuple[float, float]) -> list[float]:
@@ -93,27 +117,37 @@ def ticks(axis: tuple[float, float]) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
-def _text(x: float, y: float, text: str, more: str = "") -> str:
-    return f'<text x="{x:.2f}" y="{y:.2f}" {more}>{escape(text)}</text>'
-
-
 # -- of a report ---------------------------------------------------------------
 
 
-def charts(report: Mapping[str, Any]) -> dict[str, str]:
-    """File name -> SVG, for the protocols of `evaluate` that are in the report."""
+def charts(report: Mapping[str, Any]) -> dict[str, Chart]:
+    """Name -> chart, for the protocols of `evaluate` that are in the report."""
     out = {}
     for protocol in ("online", "delayed", "drift"):
         found = report.get(protocol)
         if found:
-            out[f"{protocol}-roc.svg"] = svg(_roc(protocol, found))
-            out[f"{protocol}-reliability.svg"] = svg(_reliability(protocol, found))
-            out[f"{protocol}-learning.svg"] = svg(_learning(protocol, found))
+            out[f"{protocol}-roc"] = _roc(protocol, found)
+            out[f"{protocol}-reliability"] = _reliability(protocol, found)
+            out[f"{protocol}-learning"] = _learning(protocol, found)
     if report.get("cold"):
-        out["cold.svg"] = svg(_cold(report["cold"]))
+        out["cold"] = _cold(report["cold"])
     if report.get("attack"):
-        out["attack.svg"] = svg(_attack(report["attack"]))
+        out["attack"] = _attack(report["attack"])
     return out
+
+
+def trace(esn: Mapping[str, Any]) -> dict[str, Chart]:
+    """Name -> chart of what `explain` says of the network: the inputs, and the state of each neuron, chunk by chunk."""
+    inputs, states = esn["inputs"], esn["states"]
+    end = (0.5, max(1, len(states)) + 0.5)
+    lines = {name: [(float(step), row[name]) for step, row in enumerate(inputs, 1)] for name in TRACED}
+    neurons = [list(row) for row in zip(*states)]
+    step = "chunk of the message"
+    said = f"P {esn['probability']:.3f}, trust {esn['weight']:.2f}"
+    return {
+        "inputs": Chart(f"What the network reads: {said}", step, "input", lines, end),
+        "states": Chart("States of the network", step, "neuron", {}, end, (0, len(neurons) or 1), neurons),
+    }
 
 
 def _roc(protocol: str, found: Mapping[str, Any]) -> Chart:
@@ -161,3 +195,19 @@ def _attack(found: Mapping[str, Any]) -> Chart:
     return Chart(
         "Good-word attack", "good text appended, % of the body", "spam not in the Inbox, %", lines, None, (0, 100)
     )
+
+
+def write(directory: Path, charts: Mapping[str, Chart]) -> list[str]:
+    """Each chart as NAME.svg and, where Pillow is there, NAME.png; returns the names. Raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    out = []
+    for name, chart in charts.items():
+        (directory / f"{name}.svg").write_bytes(svg(chart))
+        out.append(f"{name}.svg")
+        try:
+            image = png(chart)
+        except NoPillow:
+            continue
+        (directory / f"{name}.png").write_bytes(image)
+        out.append(f"{name}.png")
+    return out

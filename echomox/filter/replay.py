@@ -16,7 +16,7 @@ from echomox.filter import figures
 from echomox.filter.features import Features
 from echomox.filter.training import StoreSource
 from echomox.filter.trial import Trial
-from echomox.filter.words import Writer, junk_path
+from echomox.filter.words import Readers
 from echomox.log import Log
 from echomox.store.engine import AccountStore
 
@@ -55,14 +55,12 @@ def replay(
 
 
 def _order(accounts: Path, account: str) -> list[tuple[int, str]]:
-    path = junk_path(accounts, account)
-    if not path.exists():
-        return []
-    writer = Writer(path)
+    readers = Readers(accounts)
     try:
-        return writer.in_order()
+        reader = readers.get(account)
+        return reader.in_order() if reader else []
     finally:
-        writer.close()
+        readers.close()
 
 
 def _messages(store: AccountStore, order: list[tuple[int, str]], log: Log) -> Iterator[tuple[int, str, Features]]:

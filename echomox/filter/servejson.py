@@ -11,7 +11,7 @@ as a server would have received it. What cannot be done is answered with {"error
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -41,7 +41,7 @@ class Service:
         """To one request."""
         try:
             return self._answer(line)
-        except (RequestError, OSError) as error:
+        except (RequestError, OSError, ValueError) as error:
             return {"error": str(error)}
 
     def _answer(self, line: str) -> dict[str, Any]:
@@ -52,6 +52,8 @@ class Service:
         if not isinstance(request, dict) or not isinstance(request.get("path"), str):
             raise RequestError('not {"op": ..., "path": ...}')
         path = request["path"]
+        if not Path(path).is_file():
+            raise RequestError("no such file")
         data = Mail(Path(path), False, 0.0).read()
         if request.get("op") == "classify":
             (found,) = self._trial.classify([data])
@@ -61,6 +63,15 @@ class Service:
             self._trial.train({number: (data, "spam" if request["spam"] else "ham")})
             return {}
         raise RequestError('not {"op": "classify"} nor {"op": "train", "spam": true or false}')
+
+
+def lines_of(stream: IO[bytes]) -> Iterator[str]:
+    """The lines of a stream, whatever bytes they have; of one that is too long only the beginning, which is no
+    request."""
+    while line := stream.readline(MOST_LINE + 1):
+        yield line.decode("utf-8", "replace")
+        while len(line) > MOST_LINE and not line.endswith(b"\n"):
+            line = stream.readline(MOST_LINE + 1)
 
 
 def serve(lines: Iterable[str], out: IO[str], directory: Path, settings: JunkFilter) -> int:

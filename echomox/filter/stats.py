@@ -10,10 +10,12 @@ from typing import Any
 from echomox.config.schema import JunkFilter
 from echomox.filter import combine
 from echomox.filter.context import DEFAULTS
+from echomox.filter.known import probability
 from echomox.filter.learners import decode
 from echomox.filter.stages import esn
-from echomox.filter.stages.bayes import LEAST, word_probability
-from echomox.filter.words import FILE, NOTHING, Readers, junk_path
+from echomox.filter.stages.bayes import LEAST
+from echomox.filter.wordmap import NOTHING
+from echomox.filter.words import FILE, Readers, junk_path
 
 
 def stats(accounts: Path, account: str, settings: JunkFilter = DEFAULTS) -> dict[str, Any]:
@@ -63,6 +65,5 @@ def word(accounts: Path, account: str, token: str) -> dict[str, Any]:
     totals = reader.totals() if reader else NOTHING
     ham, spam = reader.word(token) if reader else (0, 0)
     readers.close()
-    known = ham + spam > 0
-    probability = word_probability(ham, spam, max(1, totals.ham), max(1, totals.spam)) if known else 0.5
-    return {"account": account, "Word": token, "Ham": ham, "Spam": spam, "probability": probability}
+    found = probability(ham, spam, totals.ham, totals.spam)
+    return {"account": account, "Word": token, "Ham": ham, "Spam": spam, "probability": found}

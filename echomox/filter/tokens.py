@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from echomox.message.charset import decode_raw
 from echomox.message.encoded import decode_words
-from echomox.message.header import Field, unfold
 from echomox.message.structure import Structure
 from echomox.message.text import HtmlText, TextPart
 
@@ -34,6 +33,8 @@ MOST_LINKS = 60
 MOST_FIELDS = 60
 FIELD_CHARS = 600
 LONGEST_WORD = 40
+REPEATED = 80
+"""Bytes of a field's value whose tokens are remembered, as a few MiB at most."""
 
 _RECEIVED_FIELDS = (
     "received return-path delivered-to x-original-to envelope-to x-envelope-to x-envelope-from "
@@ -55,8 +56,10 @@ _SHAPED_FIELDS = "message-id in-reply-to references content-id resent-message-id
 SHAPED_FIELDS = frozenset(_SHAPED_FIELDS.split())
 
 _WORD = re.compile(r"\$?\w+(?:['’.-]\w+)*[!%]*")
+_ASCII_WORD = re.compile(r"(?:\$(?=[a-z0-9_]))?+[a-z0-9_]++(?:['.-][a-z0-9_]++)*+[!%]*+")
+"""The same for lower-case ASCII, faster."""
 _ADDRESS = re.compile(r"([^\s<>\"'(),:;]{1,64})@([a-z0-9.-]{1,253})")
-_HOST = re.compile(r"[a-z][a-z0-9+.-]{1,10}://(?:[^\s/@\"'<>]{0,60}@)?([^\s/\"'<>:?#)\]]{1,253})(:\d+)?", re.I)
+_HOST = re.compile(r"://(?:[^\s/@\"'<>]{0,60}@)?([^\s/\"'<>:?#)\]]{1,253})(:\d+)?")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 _TAG = re.compile(r"<(!--|[a-z][a-z0-9]{0,11})")
 _ATTRIBUTE = re.compile(
@@ -67,19 +70,20 @@ _SHAPE = re.compile(r"([0-9]+)|([A-F0-9]{4,}|[a-f0-9]{4,})|([a-zA-Z]+)")
 
 
 class Text(NamedTuple):
-    """singles: tokens that stand alone. runs: (tag, words in order), of which n-grams are made."""
+    """singles: tokens that stand alone, the first `head` of them of the header. runs: (tag, words in order), of which
+    n-grams are made."""
 
     singles: list[str]
     runs: list[tuple[str, list[str]]]
+    head: int = 0
 
 
 def words_of(text: str) -> list[str]:
     """Lower-cased words in order; scripts without spaces as overlapping pairs of characters."""
-    found = _WORD.findall(text.lower())
     if text.isascii():
-        return [word for word in found if len(word) <= LONGEST_WORD]
+        return [word for word in _ASCII_WORD.findall(text.lower()) if len(word) <= LONGEST_WORD]
     out: list[str] = []
-    for word in found:
+    for word in _WORD.findall(text.lower()):
         if not word.isascii() and _UNSPACED.search(word):
             for run in _UNSPACED.findall(word):
                 out += [run[at : at + 2] for at in range(max(1, len(run) - 1))]
@@ -88,56 +92,38 @@ def words_of(text: str) -> list[str]:
     return out
 
 
-def tokens(text: Text, ngrams: int, limit: int = MOST_TOKENS) -> tuple[str, ...]:
-    """Each token once, in reading order, headers first; at most `limit`. ngrams: 1 to 3."""
-    seen = dict.fromkeys(text.singles)
-    for tag, words in text.runs:
-        tagged = [tag + word for word in words] if tag else words
-        seen.update(dict.fromkeys(tagged))
-        if ngrams > 1:
-            seen.update(dict.fromkeys([f"{tag}{a} {b}" for a, b in pairwise(words)]))
-        if ngrams > 2:
-            seen.update(dict.fromkeys([f"{tag}{a} {b} {c}" for a, b, c in zip(words, words[1:], words[2:])]))
-        if len(seen) > limit:
-            break
-    return _storable(tuple(seen)[:limit])
-
-
-def _storable(found: tuple[str, ...]) -> tuple[str, ...]:
-    """Without NUL, and without halves of surrogate pairs, which come from charsets that are not what they
-    say.
-    """
-    joined = "".join(found)
-    if joined.isascii() and "\0" not in joined:
-        return found
-    whole = [token.replace("\0", "").encode("utf-8", "replace").decode() for token in found]
-    return tuple(dict.fromkeys(filter(None, whole)))
-
-
 # -- headers -------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def is_sender_field(name: str) -> bool:
     """Whether a field (lower-case name) is the sender's own writing."""
     return name not in RECEIVED_FIELDS and not name.startswith(RECEIVED_PREFIXES)
 
 
-def header_text(fields: Sequence[Field]) -> Text:
-    """The tokens of the sender's header fields."""
+def header_text(fields: Sequence[tuple[str, bytes]]) -> Text:
+    """The tokens of the sender's header fields. fields: (name as written, value without folds)."""
     singles: list[str] = []
     runs: list[tuple[str, list[str]]] = []
-    order = ""
-    for field in [field for field in fields if is_sender_field(field.name.lower())][:MOST_FIELDS]:
-        name = field.name.lower()[:40]
-        singles.append(f"h:{field.name[:40]}")
-        order += name[0]
-        value = unfold(field.value[:FIELD_CHARS])
+    for written, value in fields[:MOST_FIELDS]:
+        name = written[:40].lower()
+        value = value[:FIELD_CHARS]
+        singles.append(f"h:{written[:40]}")
         if name == "subject":
-            runs.append(("subject:", words_of(decode_words(value))))
-            singles += _manner(decode_words(value))
+            subject = decode_words(value)
+            runs.append(("subject:", words_of(subject)))
+            singles += _manner(subject)
+        elif len(value) <= REPEATED:
+            singles += _repeated_tokens(name, value)
         else:
             singles += _field_tokens(name, value)
     return Text(singles, runs)
+
+
+@lru_cache(maxsize=2048)
+def _repeated_tokens(name: str, value: bytes) -> tuple[str, ...]:
+    """Short values come again: programs, lists, correspondents."""
+    return tuple(_field_tokens(name, value))
 
 
 def _field_tokens(name: str, value: bytes) -> list[str]:
@@ -158,8 +144,8 @@ def _field_tokens(name: str, value: bytes) -> list[str]:
 def _manner(subject: str) -> list[str]:
     """How a subject is written, not what."""
     out = []
-    letters = [c for c in subject if c.isalpha()]
-    if len(letters) > 5 and sum(c.isupper() for c in letters) > 0.7 * len(letters):
+    letters = sum(map(str.isalpha, subject))
+    if letters > 5 and sum(map(str.isupper, subject)) > 0.7 * letters:
         out.append("subject:#capitals")
     if "   " in subject:
         out.append("subject:#gap")
@@ -226,7 +212,7 @@ def body_text(parts: Iterable[tuple[TextPart, HtmlText | None]], limit: int = BO
         limit -= len(visible)
         if html:
             singles += html_tokens(part.text, html)
-        singles += host_tokens(_HOST.findall(visible))
+        singles += host_tokens(hosts(visible))
         runs.append(("", words_of(visible)))
         if html and html.hidden:
             runs.append(("hidden:", words_of(html.hidden[:500])))
@@ -239,7 +225,7 @@ def html_tokens(source: str, html: HtmlText) -> list[str]:
     out = [f"tag:{tag}" for tag in dict.fromkeys(_TAG.findall(head))]
     out += [re.sub(r"[\s\"'#]", "", found) for found in dict.fromkeys(_ATTRIBUTE.findall(head)[:200])]
     targets = " ".join([*[link.href for link in html.links[:MOST_LINKS]], *html.remote[:MOST_LINKS]])
-    out += host_tokens(_HOST.findall(targets))
+    out += host_tokens(hosts(targets))
     out += ["html:mailto"] if "mailto:" in targets else []
     for name, number in (
         ("images", html.images),
@@ -252,6 +238,12 @@ def html_tokens(source: str, html: HtmlText) -> list[str]:
     if html.hidden:
         out.append("html:hidden")
     return out
+
+
+def hosts(text: str) -> list[tuple[str, str]]:
+    """(host, port) of what begins like https://, in order."""
+    found = [] if "://" not in text else _HOST.finditer(text)
+    return [(match[1], match[2] or "") for match in found if text[max(0, match.start() - 2) : match.start()].isalnum()]
 
 
 def host_tokens(found: Iterable[tuple[str, str]]) -> list[str]:

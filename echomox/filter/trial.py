@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import combine
-from echomox.filter.context import Context, Counts
+from echomox.filter.context import Context, nothing
 from echomox.filter.decide import decide
 from echomox.filter.features import Features, read
 from echomox.filter.judge import INBOX, Asked, Judge
@@ -111,12 +112,18 @@ def combined(
     for evidence, learnt in zip(kept, lessons):
         for place in learnt:
             label = "spam" if spam[place] else "ham"
-            context = Context(1, 0, 0, _no_counts, evidence=kept[place])
+            context = Context(1, 0, 0, nothing, evidence=kept[place])
             contribution = learner.contribution(state, _NO_FEATURES, context, label)
             if contribution:
                 learner.add(state, label, contribution)
         out.append(combine.combine(evidence, combine.model_of(state)).probability)
     return out
+
+
+def told(features: Features, answer: Answer) -> Features:
+    """The message as the store has it, with the header that says what each stage said."""
+    said = tuple((item.stage, round(item.probability, 4)) for item in answer.evidence if item.weight > 0)
+    return replace(features, envelope=replace(features.envelope, told=said))
 
 
 def alone(answers: Sequence[Answer], stage: str) -> list[float]:
@@ -129,10 +136,6 @@ def alone(answers: Sequence[Answer], stage: str) -> list[float]:
 
 def stages_of(answers: Sequence[Answer]) -> list[str]:
     return list(dict.fromkeys(item.stage for answer in answers for item in answer.evidence))
-
-
-def _no_counts(words: Sequence[str]) -> Counts:
-    return {}
 
 
 _NO_FEATURES = read(b"")

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from echomox.filter import weights, words
+from echomox.filter import weights, wordmap, words
 
 
 class Wrong(NamedTuple):
@@ -19,7 +19,7 @@ class Wrong(NamedTuple):
 
 
 def verify(data: Path, accounts: Path, account: str | None = None) -> list[Wrong]:
-    """data, accounts: of the server. account: junk.db of this one only. What is not there is not wrong."""
+    """data, accounts: of the server. account: the files of this one only. What is not there is not wrong."""
     if account is not None:
         return _accounts(accounts, [account])
     names = sorted(path.parent.name for path in accounts.glob(f"*/{words.FILE}"))
@@ -30,9 +30,23 @@ def verify(data: Path, accounts: Path, account: str | None = None) -> list[Wrong
 
 def _accounts(accounts: Path, names: Iterable[str]) -> list[Wrong]:
     told = "; take it from a backup, or remove it: the filter then learns from nothing again"
-    return [
-        Wrong(name, f"{words.FILE}: {line}{told}") for name in names for line in junk(words.junk_path(accounts, name))
-    ]
+    copy = "; the trainer makes it again when it starts"
+    out = []
+    for name in names:
+        path = words.junk_path(accounts, name)
+        out += [Wrong(name, f"{words.FILE}: {line}{told}") for line in junk(path)]
+        out += [Wrong(name, f"{wordmap.FILE}: {line}{copy}") for line in table(words.map_path(path))]
+    return out
+
+
+def table(path: Path) -> list[str]:
+    """What is wrong with a words.map."""
+    try:
+        return [] if wordmap.WordMap(path).check() else ["wrong checksum"]
+    except FileNotFoundError:
+        return []
+    except (OSError, wordmap.Damaged) as error:
+        return [str(error)]
 
 
 def junk(path: Path) -> list[str]:

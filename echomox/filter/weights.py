@@ -19,9 +19,10 @@ import os
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -66,7 +67,9 @@ class Buffer(Protocol):
     @property
     def generation(self) -> int: ...
 
-    def read(self) -> tuple[int, bytes]: ...
+    def view(self) -> tuple[int, memoryview]: ...
+
+    def intact(self, generation: int) -> bool: ...
 
 
 class Publisher(Protocol):
@@ -155,6 +158,22 @@ def publish(directory: Path, buffer: Publisher, log: Log, strength: float = Junk
     return Shared(weights, prior)
 
 
+def share(directory: Path, accounts: Path, names: Iterable[str], wanted: bool, log: Log) -> None:
+    """Gathers the server's sums anew from these accounts, or forgets them where sharing is not wanted (any more). By
+    the trainer, before `publish`. Raises OSError, StoreError, sqlite3.Error."""
+    if not wanted and not (directory / STATE).exists():
+        return
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with closing(StateFile(directory)) as file:
+        if wanted:
+            gathered = gather(accounts, names)
+            file.set_server(gathered)
+            log.info("accounts share a prior", messages=gathered.total if gathered else 0)
+        elif file.server(log) is not None:
+            file.set_server(None)
+            log.info("accounts share no prior any more")
+
+
 def block(weights: Weights, prior: ridge.Doubles | None) -> bytes:
     """The bytes of a generation: two lengths, the packed weights, the read-out as float64."""
     packed = pack(weights)
@@ -162,23 +181,23 @@ def block(weights: Weights, prior: ridge.Doubles | None) -> bytes:
     return _BLOCK.pack(len(packed), len(read_out)) + packed + read_out
 
 
-def unblock(data: bytes) -> Shared:
-    """Raises BadWeights."""
+def unblock(data: bytes | memoryview, intact: Callable[[], bool] = lambda: True) -> Shared:
+    """What `block` made, where it stands; intact: whether it still does. Raises BadWeights."""
     if len(data) < _BLOCK.size:
         raise BadWeights("cut short")
     size, rest = _BLOCK.unpack_from(data)
     start = _BLOCK.size
     if len(data) != start + size + rest or size != packed_size(SIZE, len(INPUTS)):
         raise BadWeights("a block of another reservoir")
-    weights = unpack(memoryview(data)[start : start + size])
+    weights = unpack(memoryview(data)[start : start + size], intact)
     if rest not in (0, 8 * (POOLS * SIZE + 1)):
         raise BadWeights("a read-out of another reservoir")
     return Shared(weights, np.frombuffer(data, "<f8", -1, start + size) if rest else None)
 
 
 class SharedWeights:
-    """For `esn.Network`: the published weights, read again when there is a new generation. Before the first, and when
-    a generation is not readable, those of the seed, which are the same."""
+    """For `esn.Network`: the published weights where they stand in shared memory, looked at anew when there is another
+    generation. Before the first, and when a generation is not readable, those of the seed, which are the same."""
 
     def __init__(self, buffer: Buffer, log: Log) -> None:
         self._buffer = buffer
@@ -191,13 +210,15 @@ class SharedWeights:
         return found.weights if found else esn.seed_weights()
 
     def current(self) -> Shared | None:
-        if self._buffer.generation != self._generation:
-            self._generation, data = self._buffer.read()
+        while self._buffer.generation != self._generation:
+            self._generation, data = self._buffer.view()
+            intact = partial(self._buffer.intact, self._generation)
             try:
-                self._shared = unblock(data)
+                self._shared = unblock(data, intact)
             except BadWeights as error:
-                self._log.error("published weights not readable", generation=self._generation, error=str(error))
                 self._shared = None
+                if intact():
+                    self._log.error("published weights not readable", generation=self._generation, error=str(error))
         return self._shared
 
 

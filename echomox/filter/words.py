@@ -1,175 +1,77 @@
-"""An account's junk.db: word counts and totals (F04, F05), the learned parts, and what each trained message has
-added to all of them.
-
-    JUNKFILTER    one row: MessageTotal, MessageHam, MessageSpam, Threshold
-    WORD          Word, Ham, Spam: in how many trained messages of either kind the word stands
-    trained       message id -> label, packed tokens, and its place in the order of training; tokens NULL: folded
-    contribution  (message id, part) -> what the message added to a learned part
-    part          name -> a learner's state; "<name>.read" what it publishes to classifiers
-    state         outbox: the last learn_outbox id that was applied; retrain: 1 when parts wait to be filled
-
-One writer, the trainer (`Writer`); any number of readers (`Reader`), which remember counts and decoded parts until
-the file changes. WAL: a reader sees one commit of the trainer or the next, never half of one, and nobody waits.
-A file of version 1 (words only) is upgraded where it stands; its learned parts are filled by a retraining.
+"""An account's junk.db and words.map in the hands of the trainer (`Writer`) and of those who classify (`Reader`). What
+stands in them, and why, is told in `junkdb` and `wordmap`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from echomox.filter.context import Counts
+import numpy as np
+
+from echomox.filter import wordmap
+from echomox.filter.hashing import hashes
+from echomox.filter.junkdb import (
+    BULK_CACHE_KIB,
+    CHECKPOINT,
+    FILE,
+    NEW_WORD,
+    OPEN_ACCOUNTS,
+    PARTS,
+    READ,
+    SCHEMA,
+    SIGNED,
+    VERSION,
+    Decode,
+    connect,
+    junk_path,
+    map_path,
+    no_parts,
+    number,
+    read_totals,
+    upgrade,
+    waiting,
+    word_rows,
+    word_table,
+)  # fmt: skip
 from echomox.filter.learn import Delta, pack, unpack
-from echomox.store.names import account_name
+from echomox.filter.wordmap import NOTHING, Counts, Hashes, Table, Totals, WordMap
 
-FILE = "junk.db"
-VERSION = 2
-SCHEMA = """
-CREATE TABLE JUNKFILTER (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    MessageTotal INTEGER NOT NULL,
-    MessageHam INTEGER NOT NULL,
-    MessageSpam INTEGER NOT NULL,
-    Threshold REAL NOT NULL
-);
-INSERT INTO JUNKFILTER VALUES (1, 0, 0, 0, 0.3);
-CREATE TABLE WORD (Word TEXT PRIMARY KEY, Ham INTEGER NOT NULL, Spam INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE trained (
-    message INTEGER PRIMARY KEY, label TEXT NOT NULL, tokens BLOB, position INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO state VALUES ('outbox', 0), ('retrain', 0);
-"""
-PARTS = """
-CREATE INDEX trained_position ON trained (position);
-CREATE TABLE part (name TEXT PRIMARY KEY, version INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE contribution (
-    message INTEGER NOT NULL, part TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (message, part)
-);
-"""
-UPGRADE_1 = """
-ALTER TABLE trained RENAME TO trained_1;
-CREATE TABLE trained (
-    message INTEGER PRIMARY KEY, label TEXT NOT NULL, tokens BLOB, position INTEGER NOT NULL DEFAULT 0
-);
-INSERT INTO trained SELECT message, label, tokens, message FROM trained_1;
-DROP TABLE trained_1;
-INSERT INTO state VALUES ('retrain', 1);
-"""
-READ = ".read"
-CACHE_KIB = 2048
-REMEMBERED_WORDS = 20_000
-"""So many words of one account a reader remembers, and those of the time before that it still has use for."""
-OPEN_ACCOUNTS = 64
+__all__ = [
+    "FILE", "NOTHING", "PARTS", "READ", "SCHEMA", "VERSION", "Reader", "Readers", "Trained", "Writer", "connect",
+    "junk_path", "map_path",
+]  # fmt: skip
 
-Decode = Callable[[str, int, bytes], Any]
-"""(part, version, published) -> what stages get; None for a version it does not know."""
-
-_TOTALS = "SELECT MessageTotal, MessageHam, MessageSpam, Threshold FROM JUNKFILTER"
-_LOOK_UP = "SELECT Word, Ham, Spam FROM json_each(?) AS wanted CROSS JOIN WORD ON Word = wanted.value"
 _REMEMBER = """
-INSERT INTO trained VALUES (?1, ?2, ?3, (SELECT coalesce(max(position), 0) + 1 FROM trained))
-ON CONFLICT (message) DO UPDATE SET label = ?2, tokens = ?3, position = excluded.position"""
+INSERT INTO trained VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (message) DO UPDATE SET label = ?2, tokens = ?3, position = ?4"""
+_ADDED_SINCE = """
+SELECT label, part, data FROM trained CROSS JOIN contribution USING (message) WHERE position > ? ORDER BY position"""
+_IN_ORDER = "SELECT message, label FROM trained ORDER BY position, message"
 _PUT_PART = "INSERT INTO part VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET version = ?2, data = ?3"
-_ADD_WORD = """
-INSERT INTO WORD VALUES (?1, max(0, ?2), max(0, ?3))
-ON CONFLICT (Word) DO UPDATE SET Ham = max(0, Ham + ?2), Spam = max(0, Spam + ?3)"""
+_ADD_WORD = "UPDATE WORD SET Ham = max(0, Ham + ?2), Spam = max(0, Spam + ?3) WHERE Hash = ?1"
+_SET_WORD = "UPDATE WORD SET Ham = ?2, Spam = ?3 WHERE Hash = ?1"
 _ADD_TOTALS = """
 UPDATE JUNKFILTER SET MessageHam = max(0, MessageHam + ?1), MessageSpam = max(0, MessageSpam + ?2),
                       MessageTotal = max(0, MessageHam + ?1) + max(0, MessageSpam + ?2)"""
 
 
-def no_parts(name: str, version: int, data: bytes) -> Any:
-    """The Decode of one who asks for words only."""
-    return None
-
-
-def junk_path(accounts: Path, account: str) -> Path:
-    """Where an account's junk.db stands; raises StoreError for what is no account name."""
-    return accounts / account_name(account) / FILE
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    connection = sqlite3.connect(f"file:{quoted}?mode=rw", timeout=5.0, isolation_level=None, uri=True)
-    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
-
-
-class Totals(NamedTuple):
-    """The row of JUNKFILTER."""
-
-    total: int
-    ham: int
-    spam: int
-    threshold: float
-
-
-NOTHING = Totals(0, 0, 0, 0.3)
-
-
-def _totals(connection: sqlite3.Connection) -> Totals:
-    row = connection.execute("SELECT MessageTotal, MessageHam, MessageSpam, Threshold FROM JUNKFILTER").fetchone()
-    return Totals(*row)
-
-
-_UNASKED: tuple[int, int] = (-1, -1)
-"""Stands for a word that was not looked up yet; compared by identity."""
-
-
-class Counter:
-    """Looks words up in one connection and remembers them, known or not."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._known: dict[str, tuple[int, int] | None] = {}
-        self._older = self._known
-
-    def forget(self) -> None:
-        self._known, self._older = {}, {}
-
-    def counts(self, words: Sequence[str]) -> Counts:
-        """The known ones of `words`, in their order."""
-        known = self._known
-        values = list(map(known.get, words, repeat(_UNASKED)))
-        if _UNASKED in values:
-            self._learn([word for word, value in zip(words, values) if value is _UNASKED])
-            values = list(map(known.get, words))
-        found = {word: value for word, value in zip(words, values) if value}
-        if len(known) > REMEMBERED_WORDS:
-            self._known, self._older = {}, known
-        return found
-
-    def _learn(self, words: list[str]) -> None:
-        """Makes `words` known, from what was known before or from the file."""
-        known, older = self._known, self._older
-        unknown = []
-        for word in words:
-            if word in older:
-                known[word] = older[word]
-            else:
-                known[word] = None
-                unknown.append(word)
-        if unknown:
-            # ensure_ascii=False: half the bytes; tokens are valid UTF-8
-            wanted = json.dumps(unknown, ensure_ascii=False)
-            for word, ham, spam in self._connection.execute(_LOOK_UP, (wanted,)):
-                known[word] = (ham, spam)
-
-
 class Trained(NamedTuple):
-    """A message the counts hold. tokens: None when it was folded, see `Writer.fold`."""
+    """A message the counts hold. tokens: hashes of its words; None when it was folded, see `Writer.fold`."""
 
     label: str
-    tokens: list[str] | None
+    tokens: Hashes | None
+
+
+def _rows(keys: Hashes, counts: Counts, chosen: wordmap.Flags) -> Iterator[tuple[int, int, int]]:
+    """(hash as SQLite has it, ham, spam)."""
+    found = counts[chosen]
+    return zip(keys[chosen].view(SIGNED).tolist(), found[:, 0].tolist(), found[:, 1].tolist())
 
 
 class Writer:
@@ -180,46 +82,124 @@ class Writer:
         fresh = not path.exists()
         if fresh:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        self._map_path = map_path(path)
         self._connection = connect(path)
         self._connection.execute("PRAGMA journal_mode=WAL")
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._connection.executescript(f"BEGIN; {SCHEMA} {PARTS} PRAGMA user_version={VERSION}; COMMIT;")
-        elif version == 1:
-            self._connection.executescript(f"BEGIN; {UPGRADE_1} {PARTS} PRAGMA user_version={VERSION}; COMMIT;")
-        elif version != VERSION:
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT}")
+        try:
+            upgrade(self._connection)
+        except BaseException:
             self._connection.close()
-            raise sqlite3.DatabaseError(f"junk.db has version {version}; this program knows {VERSION}")
-        self._counter = Counter(self._connection)
+            raise
+        self.inode = path.stat().st_ino
+        self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        self._changed: tuple[Hashes, Counts] | None = None
+        """What a transaction has added to the counts."""
+        self._replaced: Table | None = None
+        self._before: Table | None = None
+        waits = self._connection.execute("SELECT coalesce(sum(length(data)), 0) FROM waiting").fetchone()[0]
+        self._waits = int(waits) // 16
+        self._words: WordMap | Table | None = None
+        """Opened when it is asked for; a Table when no file could be written."""
 
     def close(self) -> None:
+        self._words = None
         self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._counter.forget()
+        """Readers see the whole of it when it is over, or nothing of it when it raises."""
+        self._changed = self._replaced = None
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._stamp()
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+        self._publish()
+
+    def _stamp(self) -> None:
+        if self._changed is not None or self._replaced is not None:
+            self._connection.execute("UPDATE state SET value = value + 1 WHERE name = 'commits'")
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other connection has changed the file since it was opened."""
+        return bool(self._connection.execute("PRAGMA data_version").fetchone()[0] == self._version)
 
     def totals(self) -> Totals:
-        return _totals(self._connection)
+        return read_totals(self._connection)
 
-    def counts(self, words: Sequence[str]) -> Counts:
-        """The known ones of `words`, as the file has them; remembered until `apply`."""
-        return self._counter.counts(words)
+    # -- counts by hash
+
+    def lookup(self, wanted: Hashes) -> Counts:
+        """The counts of words as of the last commit; 0, 0 for those that are not known."""
+        return self._map().lookup(wanted)
+
+    def _map(self) -> WordMap | Table:
+        if self._words is None:
+            found = wordmap.opened(self._map_path, True, self._commits)
+            if found is not None and found.check():
+                self._words = found
+            else:
+                return self._write_map(word_table(self._connection))
+        return self._words
+
+    def mend(self) -> None:
+        """Makes words.map when it is missing, damaged, or of another commit."""
+        self._map()
+
+    def _commits(self) -> int:
+        return number(self._connection, "commits")
+
+    def _write_map(self, table: Table) -> WordMap | Table:
+        """A new file, of what is committed; the table itself when the disk is full, as readers do then."""
+        self._words = None
+        try:
+            wordmap.write(self._map_path, table, self.totals(), self._commits())
+            self._words = wordmap.opened(self._map_path, True)
+        except OSError:
+            self._map_path.unlink(missing_ok=True)
+        if self._words is None:
+            self._words = table
+        return self._words
+
+    def _publish(self) -> None:
+        """Lets words.map follow the commit."""
+        changed, replaced = self._changed, self._replaced
+        self._changed = self._replaced = None
+        words = self._words
+        if replaced is not None:
+            self._write_map(replaced)
+        elif changed is not None and words is None:
+            self.mend()
+        elif changed is not None and words is not None:
+            keys, more = changed
+            counts = np.maximum(words.lookup(keys) + more, 0)
+            if isinstance(words, Table):
+                words.add(keys, counts - words.lookup(keys))
+            elif not words.change(keys, counts, self.totals(), self._commits()):
+                table = words.table.copy()
+                table.add(keys, counts - table.lookup(keys))
+                self._write_map(table)
+
+    def checkpoint(self) -> None:
+        """Copies the log into the file, as far as readers let it."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def in_bulk(self) -> None:
+        """Memory for many changes in one transaction."""
+        self._connection.execute(f"PRAGMA cache_size=-{BULK_CACHE_KIB}")
 
     def number(self, name: str) -> int:
         """A row of `state`: "outbox", the last outbox id that was applied, or "retrain"."""
-        row = self._connection.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
-        return int(row[0]) if row else 0
+        return number(self._connection, name)
 
     def set_number(self, name: str, value: int) -> None:
-        self._connection.execute("UPDATE state SET value = ? WHERE name = ?", (value, name))
+        self._connection.execute("INSERT OR REPLACE INTO state VALUES (?2, ?1)", (value, name))
 
     def set_threshold(self, threshold: float) -> None:
         self._connection.execute("UPDATE JUNKFILTER SET Threshold = ? WHERE Threshold != ?", (threshold, threshold))
@@ -232,8 +212,11 @@ class Writer:
         row = found.fetchone()
         return Trained(row[0], None if row[1] is None else unpack(row[1])) if row else None
 
-    def remember(self, message: int, label: str, tokens: Sequence[str]) -> None:
-        self._connection.execute(_REMEMBER, (message, label, pack(tokens)))
+    def remember(self, lessons: Sequence[tuple[int, str, Hashes]]) -> None:
+        """(message, label, its words) in the order of training."""
+        last = self.last_position()
+        rows = [(message, label, pack(words), last + at) for at, (message, label, words) in enumerate(lessons, 1)]
+        self._connection.executemany(_REMEMBER, rows)
 
     def forget(self, message: int) -> None:
         self._connection.execute("DELETE FROM trained WHERE message = ?", (message,))
@@ -241,39 +224,95 @@ class Writer:
 
     def in_order(self) -> list[tuple[int, str]]:
         """(message, label) of all trained messages in the order of their training."""
-        return self._connection.execute("SELECT message, label FROM trained ORDER BY position, message").fetchall()
+        return self._connection.execute(_IN_ORDER).fetchall()
 
-    def fold(self, keep: int) -> int:
-        """Forgets what the oldest trained messages have added, all but the `keep` newest: it stays in the sums for
-        good. Returns how many."""
+    def fold(self, keep: int, last: int) -> int:
+        """Forgets what the oldest trained messages have added, all but the `keep` newest, up to the one at the place
+        `last`: it stays in the sums for good. Returns how many."""
         run = self._connection
-        last = run.execute("SELECT position FROM trained ORDER BY position DESC LIMIT 1 OFFSET ?", (keep,)).fetchone()
-        if last is None:
+        newest = "SELECT position FROM trained ORDER BY position DESC LIMIT 1 OFFSET ?"
+        found = run.execute(newest, (keep,)).fetchone()
+        if found is None:
             return 0
+        limit = (min(last, found[0]),)
         old = "SELECT message FROM trained WHERE position <= ? AND tokens IS NOT NULL"
-        run.execute(f"DELETE FROM contribution WHERE message IN ({old})", last)  # noqa: S608 - a constant
-        return run.execute("UPDATE trained SET tokens = NULL WHERE position <= ? AND tokens IS NOT NULL", last).rowcount
+        run.execute(f"DELETE FROM contribution WHERE message IN ({old})", limit)  # noqa: S608 - a constant
+        done = run.execute("UPDATE trained SET tokens = NULL WHERE position <= ? AND tokens IS NOT NULL", limit)
+        return done.rowcount
 
     # -- counts
 
     def apply(self, delta: Delta) -> None:
-        """Adds to the counts; words that nothing holds any more are gone. Within a transaction."""
-        run = self._connection
-        rows = delta.rows()
-        run.executemany(_ADD_WORD, rows)
-        less = [(word,) for word, ham, spam in rows if ham < 0 or spam < 0]
-        run.executemany("DELETE FROM WORD WHERE Word = ? AND Ham <= 0 AND Spam <= 0", less)
-        run.execute(_ADD_TOTALS, (delta.ham, delta.spam))
-        self._counter.forget()
+        """Adds to the counts; words that nothing holds any more are gone. Once in a transaction."""
+        assert self._changed is None
+        changed = delta.changes()
+        if len(changed[0]):
+            self._connection.execute("INSERT INTO waiting (data) VALUES (?)", (delta.dump(),))
+            self._waits += len(changed[0])
+        self._connection.execute(_ADD_TOTALS, (delta.ham, delta.spam))
+        self._changed = changed
 
-    def clear(self) -> None:
-        """All sums empty, the order of training begins anew; the trained messages stay. Within a transaction."""
+    @property
+    def waits(self) -> int:
+        """How many changes of words `settle` has to do, about."""
+        return self._waits
+
+    def settle(self) -> None:
+        """Puts what waits into WORD; within a transaction of its own. Nobody sees a difference."""
+        total = Delta()
+        for delta in waiting(self._connection):
+            total.merge(delta)
+        keys, more = total.changes()
+        if len(keys):
+            place = np.argsort(keys.view(SIGNED))  # as the table keeps them
+            keys, more = keys[place], more[place]
+            named = np.isin(keys, np.fromiter(total.spelled, np.uint64, len(total.spelled)))
+            gone = more.min(axis=1) < 0
+            self._connection.executemany(_ADD_WORD, _rows(keys, more, ~named))
+            self._connection.executemany(NEW_WORD, self._named(keys, more, named, total.spelled))
+            less = [(key,) for key in keys[gone].view(SIGNED).tolist()]
+            self._connection.executemany("DELETE FROM WORD WHERE Hash = ? AND Ham <= 0 AND Spam <= 0", less)
+        self._connection.execute("DELETE FROM waiting")
+        self._waits = 0
+
+    def replace(self, delta: Delta) -> None:
+        """Makes the counts what delta says, whatever they were. Once in a transaction, with `clear` before."""
+        assert self._before is not None
+        before, self._before = self._before, None
+        keys = before.hashes[before.hashes != 0]
+        known, wanted = before.lookup(keys), delta.lookup(keys)
+        other = np.abs(wanted - known).max(axis=1, initial=0) > 0
+        gone = wanted.max(axis=1, initial=0) == 0
+        self._connection.executemany(_SET_WORD, _rows(keys, wanted, other & ~gone))
+        less = [(key,) for key in keys[gone].view(SIGNED).tolist()]
+        self._connection.executemany("DELETE FROM WORD WHERE Hash = ?", less)
+        all_keys, counts = delta.changes()
+        fresh = before.find(all_keys) < 0
+        place = np.argsort(all_keys.view(SIGNED))
+        rows = self._named(all_keys[place], counts[place], fresh[place], delta.spelled)
+        self._connection.executemany(NEW_WORD, rows)
+        self._connection.execute(_ADD_TOTALS, (delta.ham, delta.spam))
+        self._connection.execute("DELETE FROM waiting")
+        self._waits = 0
+        self._replaced = wordmap.table_of(all_keys, counts)
+
+    def _named(
+        self, keys: Hashes, counts: Counts, chosen: wordmap.Flags, spelled: Mapping[int, str]
+    ) -> Iterator[tuple[int, str, int, int]]:
+        """Rows of new words; one of which only the hash is left is named by that."""
+        for (key, ham, spam), own in zip(_rows(keys, counts, chosen), keys[chosen].tolist()):
+            if ham > 0 or spam > 0:
+                yield key, spelled.get(own) or f"#{own:016x}", ham, spam
+
+    def clear(self) -> Table:
+        """The order of training begins anew, the learned parts and totals are empty; the trained messages stay, and
+        the words until `replace`: the rows of WORD are returned. Within a transaction."""
         run = self._connection
-        run.execute("DELETE FROM WORD")
+        self._before = wordmap.table_of(*word_rows(run))
         run.execute("DELETE FROM part")
         run.execute("UPDATE trained SET position = 0")
         run.execute("UPDATE JUNKFILTER SET MessageTotal = 0, MessageHam = 0, MessageSpam = 0")
-        self._counter.forget()
+        return self._before
 
     # -- learned parts
 
@@ -290,9 +329,18 @@ class Writer:
         found = self._connection.execute("SELECT part, data FROM contribution WHERE message = ?", (message,))
         return dict(found.fetchall())
 
-    def put_contributions(self, message: int, contributions: Mapping[str, bytes]) -> None:
-        rows = [(message, name, data) for name, data in contributions.items()]
+    def put_contributions(self, added: Sequence[tuple[int, Mapping[str, bytes]]]) -> None:
+        """(message, what it added by part)."""
+        rows = [(message, name, data) for message, contributions in added for name, data in contributions.items()]
         self._connection.executemany("INSERT OR REPLACE INTO contribution VALUES (?, ?, ?)", rows)
+
+    def added_since(self, position: int) -> list[tuple[str, str, bytes]]:
+        """(label, part, contribution) of the messages trained after that place in the order of training."""
+        return self._connection.execute(_ADDED_SINCE, (position,)).fetchall()
+
+    def last_position(self) -> int:
+        """Of the message trained last; 0 when there is none."""
+        return int(self._connection.execute("SELECT coalesce(max(position), 0) FROM trained").fetchone()[0])
 
     def drop_contributions(self, part: str) -> None:
         self._connection.execute("DELETE FROM contribution WHERE part = ?", (part,))
@@ -304,30 +352,64 @@ class Reader:
     def __init__(self, path: Path, decode: Decode = no_parts) -> None:
         """Raises OSError when there is none, sqlite3.Error when it cannot be read."""
         self.inode = path.stat().st_ino
+        self._map_path = map_path(path)
         self._connection = connect(path)
         self._connection.execute("PRAGMA query_only=1")
         self._decode = decode
         self._version = -1
-        self._counter = Counter(self._connection)
         self._models: dict[str, Any] = {}
         self._totals = NOTHING
+        self._words: WordMap | Table | None = None
 
     def close(self) -> None:
+        self._words = None
         self._connection.close()
 
     def totals(self) -> Totals:
-        """Looks whether the file has changed; what `counts` and `model` give belongs to these totals."""
+        """Looks whether the account has changed; what `lookup` and `model` give belongs to these totals."""
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
-            self._counter.forget()
+        words = self._words
+        if version != self._version or (isinstance(words, WordMap) and words.inode != self._inode()):
             self._models = {}
-            self._totals = _totals(self._connection)
             self._version = version
+            self._open()
+        if isinstance(self._words, WordMap):
+            self._totals = self._words.totals()
         return self._totals
 
-    def counts(self, words: Sequence[str]) -> Counts:
+    def _inode(self) -> int:
+        try:
+            return os.stat(self._map_path).st_ino
+        except OSError:
+            return 0
+
+    def _open(self) -> None:
+        """The mapped counts if they will do, else the reader's own."""
+        self._totals = read_totals(self._connection)
+        words = self._words if isinstance(self._words, WordMap) else None
+        if words is None or words.inode != self._inode():
+            words = wordmap.opened(self._map_path)
+            if words is not None and not words.check():
+                words = None
+        # The trainer publishes just after it commits; a file of another account, or from a backup, is far off.
+        commits = number(self._connection, "commits")
+        if words is not None and commits and int(words.head["stamp"]) in (commits, commits - 1, commits + 1):
+            self._words = words
+        else:
+            self._words = word_table(self._connection)
+
+    def lookup(self, wanted: Hashes) -> Counts:
+        """The counts of words, (n, 2): messages of ham, of spam; zeros for those that are not known. Raises
+        wordmap.Damaged."""
+        if self._words is None:
+            self._open()
+        assert self._words is not None
+        return self._words.lookup(wanted)
+
+    def counts(self, words: Sequence[str]) -> dict[str, tuple[int, int]]:
         """The known ones of `words`, in their order."""
-        return self._counter.counts(words)
+        rows = zip(words, self.lookup(hashes(words)).tolist())
+        return {word: (ham, spam) for word, (ham, spam) in rows if ham or spam}
 
     def model(self, name: str) -> Any:
         """The read-out of a learned part, decoded; None when there is none. Raises ValueError when it is broken."""
@@ -343,12 +425,16 @@ class Reader:
         return self._decode(name, found[0], found[1]) if found else None
 
     def word(self, word: str) -> tuple[int, int]:
-        row = self._connection.execute("SELECT Ham, Spam FROM WORD WHERE Word = ?", (word,)).fetchone()
-        return (row[0], row[1]) if row else (0, 0)
+        """Messages of ham, of spam that held it."""
+        return self.counts([word]).get(word, (0, 0))
+
+    def in_order(self) -> list[tuple[int, str]]:
+        """(message, label) of all trained messages in the order of their training."""
+        return self._connection.execute(_IN_ORDER).fetchall()
 
     def size(self) -> tuple[int, int]:
-        """(words, last outbox id applied); counts the table, for people only."""
-        words = self._connection.execute("SELECT count(*) FROM WORD").fetchone()[0]
+        """(words, last outbox id applied); reads the whole table, for people only."""
+        words = len(word_table(self._connection).items()[0])
         outbox = self._connection.execute("SELECT value FROM state WHERE name = 'outbox'").fetchone()[0]
         return words, outbox
 

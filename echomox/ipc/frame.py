@@ -15,7 +15,9 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Iterator
+from functools import cache
 from math import isfinite
+from operator import attrgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -113,11 +115,19 @@ def _checker(hint: Any) -> Checker:
 _RECORDS: dict[str, Checker] = {kind.__name__: _record(kind) for kind in MESSAGES}
 
 
+@cache
+def _getter(kind: type) -> Callable[[Any], tuple[Any, ...]]:
+    """Takes the fields of a dataclass out of one."""
+    if not dataclasses.is_dataclass(kind):
+        raise FrameError(f"{kind.__name__} has no wire form")
+    names = [field.name for field in dataclasses.fields(kind)]
+    return attrgetter(*names) if len(names) > 1 else lambda value: tuple([getattr(value, name) for name in names])
+
+
 def _fields(value: Any) -> tuple[Any, ...]:
     """A dataclass as msgpack is to see it."""
-    if not dataclasses.is_dataclass(value):
-        raise FrameError(f"{type(value).__name__} has no wire form")
-    return tuple([getattr(value, name) for name in value.__dataclass_fields__])
+    kind: Any = type(value)
+    return _getter(kind)(value)
 
 
 def encode(message: Message, request: int = 0) -> bytes:

@@ -21,15 +21,16 @@ are those of the large one to the last place that arithmetic gives. That is how 
 size without learning anew. The eigenvalues of W are those of A and of B; W is multiplied by the spectral radius that
 is asked for when a Reservoir is made of it.
 
-Sequences advance together in groups of GROUP rows. Every matrix product has the same shape, whatever the number of
-sequences, and no row looks at another, so a sequence has the same bits in any batch. Pure.
+Sequences advance together, but every matrix product is of one row, whatever the number of sequences (BLAS has other
+ways, with other last bits, for several), and no row looks at another; so a sequence has the same bits in any batch.
+One row at a time costs no more than eight at once, for W fits into the fastest cache. Pure.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import shake_256
@@ -51,7 +52,6 @@ SEED = 20240101
 INTEGRATORS = ("rk4", "euler")
 POOLS = 3
 """mean, last, spread."""
-GROUP = 8
 LONGEST = 32
 """Steps; what is longer is cut."""
 
@@ -63,13 +63,19 @@ class BadWeights(ValueError):
     """Bytes that `pack` did not give."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """w: (size, size) of spectral radius 1, w_in: (size, inputs); read-only float32. Compared by identity."""
+    """w: (size, size) of spectral radius 1, w_in: (size, inputs); read-only float32, perhaps in memory that others
+    write. Compared by identity. intact: asked after a use, whether they were these weights all the while."""
 
     seed: int
     w: Floats
     w_in: Floats
+    intact: Callable[[], bool] = _always
 
     @property
     def size(self) -> int:
@@ -95,7 +101,7 @@ class Weights:
             return self
         if size % BLOCK or not 0 < size < self.size:
             raise ValueError(f"no reservoir of {size} neurons in one of {self.size}")
-        return Weights(self.seed, _frozen(self.w[:size, :size]), _frozen(self.w_in[:size]))
+        return Weights(self.seed, self.w[:size, :size], self.w_in[:size], self.intact)
 
 
 def _frozen(matrix: NDArray[np.floating]) -> Floats:
@@ -154,8 +160,8 @@ def packed_size(size: int, inputs: int) -> int:
     return _HEAD.size + 4 * size * (size + inputs) + 4
 
 
-def unpack(data: bytes | memoryview) -> Weights:
-    """What was packed; the matrices are views of `data`. Raises BadWeights."""
+def unpack(data: bytes | memoryview, intact: Callable[[], bool] = _always) -> Weights:
+    """What was packed; the matrices are views of `data`, which `intact` tells of. Raises BadWeights."""
     if len(data) < _HEAD.size:
         raise BadWeights("cut short")
     magic, seed, size, inputs = _HEAD.unpack_from(data)
@@ -168,7 +174,7 @@ def unpack(data: bytes | memoryview) -> Weights:
     w = np.frombuffer(data, "<f4", size * size, _HEAD.size).reshape(size, size)
     w_in = np.frombuffer(data, "<f4", size * inputs, _HEAD.size + 4 * size * size).reshape(size, inputs)
     w.flags.writeable = w_in.flags.writeable = False
-    return Weights(seed, w, w_in)
+    return Weights(seed, w, w_in, intact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +202,8 @@ class Reservoir:
         self.dynamics = dynamics
         self.size = weights.size
         self._leak = dynamics.leak / dynamics.steps  # a step of length h with leak a is one of length 1 with leak h a
-        self._wt = np.ascontiguousarray(weights.w.T) * np.float32(dynamics.radius)
-        self._wt_in = np.ascontiguousarray(weights.w_in.T)
+        self._radius = np.float32(dynamics.radius)
+        self._wt, self._wt_in = weights.w.T, weights.w_in.T  # where they stand: shared with other processes
 
     def run(self, sequences: Sequence[Floats]) -> Floats:
         """(sequences, POOLS * size): mean, last and spread of each; all 0 for one without steps.
@@ -221,31 +227,31 @@ class Reservoir:
         return made
 
     def _advance(self, sequences: Sequence[Floats], lengths: Sequence[int], start: Floats | None = None) -> Floats:
-        """(steps, rows, size); rows filled up to full groups. lengths: falling, none 0."""
-        groups, steps = -(-len(sequences) // GROUP), lengths[0]
-        u = np.zeros((steps, groups * GROUP, self.weights.inputs), np.float32)
+        """(steps, rows, size). lengths: falling, none 0."""
+        rows, steps = len(sequences), lengths[0]
+        u = np.zeros((steps, rows, 1, self.weights.inputs), np.float32)
         for row, (sequence, length) in enumerate(zip(sequences, lengths)):
-            u[:length, row] = sequence[:length]
-        drive = np.matmul(u.reshape(steps, groups, GROUP, -1), self._wt_in)
-        states = np.zeros((steps + 1, groups, GROUP, self.size), np.float32)
+            u[:length, row, 0] = sequence[:length]
+        drive = np.matmul(u, self._wt_in)
+        states = np.zeros((steps + 1, rows, 1, self.size), np.float32)
         if start is not None:
             states[0, 0, 0] = start
-        longest = lengths[::GROUP]  # of each group
         step = self._rk4 if self.dynamics.integrator == "rk4" else self._euler
-        work = np.empty((3, groups, GROUP, self.size), np.float32)
-        active = groups
+        work = np.empty((3, rows, 1, self.size), np.float32)
+        active = rows
         for t in range(steps):
-            while longest[active - 1] <= t:
+            while lengths[active - 1] <= t:
                 active -= 1
             x, after = states[t, :active], states[t + 1, :active]
             for _ in range(self.dynamics.steps):
                 step(x, drive[t, :active], after, work[:, :active])
                 x = after
-        return states[1:].reshape(steps, groups * GROUP, self.size)
+        return states[1:, :, 0]
 
     def _slope(self, x: Floats, drive: Floats, out: Floats) -> None:
         """out = -x + tanh(drive + W x)."""
         np.matmul(x, self._wt, out=out)
+        np.multiply(out, self._radius, out=out)
         np.add(out, drive, out=out)
         np.tanh(out, out=out)
         np.subtract(out, x, out=out)
@@ -277,18 +283,16 @@ class Reservoir:
 
 
 def _pool(states: Floats, lengths: NDArray[np.int64]) -> Floats:
-    """(sequences, POOLS * size) of states (steps, rows, size), of whose rows the first are sequences."""
-    number = len(lengths)
-    size = states.shape[2]
+    """(sequences, POOLS * size) of states (steps, sequences, size), which are overwritten."""
+    number, size = states.shape[1:]
     ended = np.arange(len(states))[:, None] >= lengths
-    live = states[:, :number]
-    live[ended] = 0.0
+    states[ended] = 0.0
     count = lengths.astype(np.float32)[:, None]
     pooled = np.empty((number, POOLS * size), np.float32)
-    mean = np.add.reduce(live, axis=0) / count
+    mean = np.add.reduce(states, axis=0) / count
     pooled[:, :size] = mean
     pooled[:, size : 2 * size] = states[lengths - 1, np.arange(number)]
-    np.multiply(live, live, out=live)
-    square = np.add.reduce(live, axis=0) / count
+    np.multiply(states, states, out=states)
+    square = np.add.reduce(states, axis=0) / count
     pooled[:, 2 * size :] = np.sqrt(np.maximum(square - mean * mean, 0.0))
     return pooled

@@ -245,6 +245,8 @@ class _Run:
     parent: list[int]
     """-2 for a membrane that is dissolved, -1 above the skin."""
     trace: list[Event] = field(default_factory=list)
+    changed: list[bool] = field(default_factory=list)
+    """By membrane: since it was last looked at. Where nothing has changed, no rule can work that could not before."""
     total: int = 0
     full: bool = False
 
@@ -303,7 +305,7 @@ class System:
     def evolve(self, contents: Mapping[str, Iterable[Object]]) -> Outcome:
         """Runs the system from these objects, by membrane; those of a membrane that does not exist are left
         out, and so are those beyond MAX_OBJECTS."""
-        run = _Run([{} for _ in self.membranes], list(self._parents))
+        run = _Run([{} for _ in self.membranes], list(self._parents), changed=[True] * len(self.membranes))
         for name in contents:
             at = self._index.get(name)
             if at is not None:
@@ -328,14 +330,19 @@ class System:
                     parent = run.parent[at]
                     self._dissolve(run, step, at)
                     run.held[parent].setdefault(DISSOLVED, []).append(Object(DISSOLVED, float(count)))
+                    run.changed[parent] = True
                     run.total += 1
         arriving: list[tuple[int, Object]] = []
         going: list[int] = []
+        changed = run.changed
         for at, held in enumerate(run.held):
-            if held:
+            if held and changed[at]:
+                worked = len(run.trace)
                 self._evolve(run, step, at, arriving, going)
+                changed[at] = len(run.trace) > worked
         for at, item in arriving:
             run.held[at].setdefault(item.type, []).append(item)
+            changed[at] = True
         run.total += len(arriving)
         for at in going:
             if run.parent[at] >= 0:
@@ -349,6 +356,7 @@ class System:
         for item in moved:
             run.held[parent].setdefault(item.type, []).append(item)
         run.held[at] = {}
+        run.changed[parent] = True
         for inner, outer in enumerate(run.parent):
             if outer == at:
                 run.parent[inner] = parent

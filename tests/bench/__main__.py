@@ -2,9 +2,10 @@
 
     python -m tests.bench [--runs 3] [--seconds 6] [--only deliver,fetch] [--corpus DIR-or-tar] [--json FILE]
 
-Each row runs on its own fresh server. "CPU ms" is the server's processor time per operation: read it rather than the
-rate when the machine is busy. "bound" says which resource was nearest to its limit: the cores (client and server share
-them), or the disk. Speed is never asserted here: figures are printed, and compared by people.
+Each row runs on its own fresh server; those of the filter are in tests/bench/filter.py. "CPU ms" is the server's
+processor time per operation: read it rather than the rate when the machine is busy. "bound" says which resource was
+nearest to its limit: the cores (client and server share them), or the disk. Speed is never asserted here: figures are
+printed, and compared by people.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench import filter as filter_bench
 from tests.bench import measure
 from tests.corpus import sample
 
@@ -243,6 +245,7 @@ def main() -> None:
         results.append(result)
         for what, rate, cpu, notes in lines(result):
             print(f"{what:<48}{rate:>12}{cpu:>8}  {notes}", flush=True)
+    results += filter_bench.run(words, options.runs, options.seconds)
     if not options.no_corpus and not words:
         from tests.bench.corpus import run as run_corpus
 

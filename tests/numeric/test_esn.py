@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from echomox.reservoir.esn import BLOCK, GROUP, LONGEST, POOLS, Dynamics, Reservoir, Weights, make, spectral_radius
+from echomox.reservoir.esn import BLOCK, LONGEST, POOLS, Dynamics, Reservoir, Weights, make, spectral_radius
 
 INPUTS = 7
 
@@ -189,8 +189,8 @@ def test_the_place_in_a_group_does_not_matter(weights):
     reservoir = Reservoir(weights)
     sequence = sequences(1)[0]
     alone = reservoir.run([sequence])[0]
-    others = [np.ones((len(sequence), INPUTS), np.float32)] * (GROUP - 1)
-    for place in range(GROUP):
+    others = [np.ones((len(sequence), INPUTS), np.float32)] * 7
+    for place in range(8):
         found = reservoir.run([*others[:place], sequence, *others[place:]])[place]
         assert np.array_equal(found.view(np.uint32), alone.view(np.uint32)), place
 

@@ -6,11 +6,11 @@ from echomox.filter.context import Stage
 from echomox.filter.stages import affect, auth, bayes, esn, membranes, ngrams, reputation
 
 STAGES: tuple[Stage, ...] = (
-    Stage(bayes.NAME, bayes.run, cost=0.02),
+    Stage(bayes.NAME, bayes.run, 0.02, bayes.run_batch),
     Stage(ngrams.NAME, ngrams.run, cost=0.005),
     esn.NETWORK.stage(),
     Stage(membranes.NAME, membranes.run, cost=0.02, learned=False),
     Stage(affect.NAME, affect.run, cost=0.02, learned=False),
-    Stage(reputation.NAME, reputation.run, cost=0.005),
+    Stage(reputation.NAME, reputation.run, 0.005, reputation.run_batch),
     Stage(auth.NAME, auth.run, cost=0.001, learned=False),
 )

@@ -27,6 +27,7 @@ LOG_ODDS: Mapping[tuple[str, str], float] = {
     ("spf", "permerror"): 0.3,
     ("iprev", "pass"): -0.1,
     ("iprev", "fail"): 0.6,
+    ("helo", "fail"): 0.4,
 }
 WEIGHT = 1.0
 

@@ -1,10 +1,6 @@
 """The Bayes stage: what the account's own words say (F02).
 
-Each token's probability of spam is Robinson's f(w): the share of spam among the messages that held it, as
-if all kinds were equally frequent, drawn towards PRIOR by STRENGTH messages of doubt:
-
-    p(w) = (s / S) / (s / S + h / H)        s of S spam and h of H ham messages held w
-    f(w) = (STRENGTH PRIOR + (s + h) p(w)) / (STRENGTH + s + h)
+Each token's probability of spam is Robinson's f(w), see `known`.
 
 The tokens with |f - 1/2| > MARGIN, the strongest TOP of them, are combined in log-odds, which is the logit
 method of combining probabilities where Fisher's is that of chi-square. Tokens of one mail depend on each
@@ -26,20 +22,19 @@ taught nothing about what is wanted. There is no opinion either on a mail of whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from heapq import nlargest, nsmallest
-from math import exp, fsum, log
+from collections.abc import Sequence
+from math import exp, log
 
-from echomox.filter.context import Context, Counts, no_opinion
+import numpy as np
+
+from echomox.filter.context import Context, Question, no_opinion
 from echomox.filter.features import Features
+from echomox.filter.hashed import Places, strings
+from echomox.filter.known import Known, Odds, known, look_up
 from echomox.ipc.schema import Evidence
 
 NAME = "bayes"
-COUNTS = "counts"
-"""Under this name the stage leaves in Context.scratch what it has looked up, for other stages that read words."""
 LEAST = 10
-STRENGTH = 0.1
-PRIOR = 0.45
 MARGIN = 0.1
 TOP = 600
 SCALE = 0.9
@@ -52,46 +47,25 @@ LIMIT = 15.0
 """Bound of the log-odds."""
 REASONS = 6
 REASON_CHARS = 60
+_CLEAR = log((0.5 + MARGIN) / (0.5 - MARGIN))
+"""|log-odds| at the margin."""
 
 
-Word = tuple[float, str, int, int]
-"""A token's share in a verdict: f(w), the token, messages of ham and of spam that held it. Plain, for there
-are many.
-"""
+def strongest(found: Known) -> tuple[Places, Odds]:
+    """The tokens that count, at most TOP of them: their places, ascending, and log-odds."""
+    places = found.tokens.distinct
+    odds = found.odds[places]
+    strong = np.flatnonzero(np.abs(odds) >= _CLEAR)
+    if len(strong) > TOP:
+        strong = np.sort(strong[np.argsort(-np.abs(odds[strong]), kind="stable")[:TOP]])
+    return places[strong], odds[strong]
 
 
-def word_probability(ham: int, spam: int, all_ham: int, all_spam: int) -> float:
-    """f(w); all_ham and all_spam are at least 1."""
-    in_spam = spam / all_spam
-    seen = ham + spam
-    share = in_spam / (in_spam + ham / all_ham)
-    return (STRENGTH * PRIOR + seen * share) / (STRENGTH + seen)
-
-
-def strongest(counts: Counts, all_ham: int, all_spam: int) -> list[Word]:
-    """The tokens that count, at most TOP of them."""
-    words = []
-    low, high, doubt = 0.5 - MARGIN, 0.5 + MARGIN, STRENGTH * PRIOR
-    for word, (ham, spam) in counts.items():
-        in_spam = spam / all_spam  # word_probability, written out: this is the inner loop
-        seen = ham + spam
-        value = (doubt + seen * in_spam / (in_spam + ham / all_ham)) / (STRENGTH + seen)
-        if value <= low or value >= high:
-            words.append((value, word, ham, spam))
-    return words if len(words) <= TOP else nlargest(TOP, words, key=_strength)
-
-
-def _strength(word: Word) -> tuple[float, str]:
-    return abs(word[0] - 0.5), word[1]
-
-
-def log_odds(probabilities: Iterable[float], rarer: int) -> float:
-    """Of spam, from those of the tokens. rarer: messages of the kind of which fewer were learnt. fsum: the
-    order of the tokens does not matter."""
-    odds = [log(p / (1.0 - p)) for p in probabilities]
+def log_odds(odds: Odds, rarer: int) -> float:
+    """Of spam, from those of the tokens. rarer: messages of the kind of which fewer were learnt."""
     number = len(odds)
     trust = rarer / (rarer + YOUTH)
-    combined: float = SCALE * fsum(odds) / (number + DAMP) ** POWER * trust
+    combined: float = SCALE * float(odds.sum()) / (number + DAMP) ** POWER * trust
     combined -= DOUBT * (1.0 - trust * number / (number + FEW))
     return max(-LIMIT, min(LIMIT, combined))
 
@@ -101,16 +75,24 @@ def run(features: Features, context: Context) -> Evidence:
     rarer = min(context.ham, context.spam)
     if rarer < LEAST:
         return no_opinion(NAME, f"untrained {context.ham}/{context.spam}")
-    counts = context.scratch[COUNTS] = context.counts(features.words(context.ngrams))
-    words = strongest(counts, context.ham, context.spam)
-    if not words:
+    found = known(features, context)
+    places, odds = strongest(found)
+    if not len(places):
         return no_opinion(NAME, "no known words")
-    value = log_odds([word[0] for word in words], rarer)
-    probability = 1.0 / (1.0 + exp(-value))
-    return Evidence(NAME, probability, 1.0, tuple(_reasons(words, value > 0)))
+    value = log_odds(odds, rarer)
+    reasons = _reasons(features, found, places, odds if value > 0 else -odds)
+    return Evidence(NAME, 1.0 / (1.0 + exp(-value)), 1.0, reasons)
 
 
-def _reasons(words: list[Word], spammy: bool) -> list[str]:
-    """The words that pulled most to the side that won."""
-    most = nlargest(REASONS, words) if spammy else nsmallest(REASONS, words)
-    return [f"{word[:REASON_CHARS]} {ham}/{spam}" for value, word, ham, spam in most if (value > 0.5) == spammy]
+def run_batch(questions: Sequence[Question]) -> list[Evidence]:
+    look_up([question for question in questions if min(question[1].ham, question[1].spam) >= LEAST])
+    return [run(*question) for question in questions]
+
+
+def _reasons(features: Features, found: Known, places: Places, pulls: Odds) -> tuple[str, ...]:
+    """The words that pulled most to the side that won; of equal ones the last, which tell more than header fields."""
+    order = len(pulls) - 1 - np.argsort(-pulls[::-1], kind="stable")[:REASONS]
+    most = places[order[pulls[order] > 0.0]]
+    counts = found.counts[most].tolist()
+    words = strings(features.text, found.tokens, most)
+    return tuple([f"{word[:REASON_CHARS]} {ham}/{spam}" for word, (ham, spam) in zip(words, counts)])

@@ -134,8 +134,12 @@ class Network:
 
     def read(self, questions: Sequence[Question], size: int, dynamics: Dynamics) -> list[Reading]:
         """The pooled states of messages."""
-        sequences = [inputs(features, context) for features, context in questions]
-        pooled = reservoir(self.weights(), size, dynamics).run(sequences)
+        sequences = inputs(questions)
+        weights = self.weights()
+        pooled = reservoir(weights, size, dynamics).run(sequences)
+        while not weights.intact():  # overwritten under our hands
+            weights = self.weights()
+            pooled = reservoir(weights, size, dynamics).run(sequences)
         return [Reading(vector, size, dynamics) for vector in ridge.quantise(pooled)]
 
     def vector(self, features: Features, context: Context) -> ridge.Bytes:
@@ -331,7 +335,7 @@ def describe(model: ReadOut | None, settings: JunkFilter, weights: Weights) -> d
 def explain(features: Features, context: Context, network: Network) -> dict[str, Any]:
     """One message as the network sees it: each step's inputs by name, the state of every neuron after each step."""
     dynamics, size = dynamics_of(context.settings), size_of(context.settings)
-    u: Floats = inputs(features, context)
+    u: Floats = inputs([(features, context)])[0]
     states = reservoir(network.weights(), size, dynamics).states(u)
     model: ReadOut | None = context.models(NAME)
     found = network.run(features, context)

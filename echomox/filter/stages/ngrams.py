@@ -23,7 +23,6 @@ step and the features, which are numbers in ascending order, as gaps: about 2 KB
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from math import exp, sqrt
 from struct import Struct
@@ -44,7 +43,6 @@ TABLE = 1 << BITS
 HEAD_BYTES = 1500
 FIELD_BYTES = 300
 BODY_BYTES = 2000
-MOST_WORDS = 1500
 RATE = 16.0
 SOFT = 0.03
 SCALE = 256
@@ -60,6 +58,7 @@ Weights = NDArray[Any]
 _MULTIPLIER = np.uint32(2654435761)  # Knuth's multiplicative hash: 2 ** 32 / golden ratio
 _SHIFT = np.uint32(32 - BITS)
 _HEAD_SALT = np.uint32(0x5BD1E995)
+_TOP = np.uint64(64 - BITS)
 _STEP = Struct("<i")
 _GAP = 255
 
@@ -105,14 +104,6 @@ def _grams(data: bytes, salt: np.uint32) -> NDArray[np.uint32]:
     return out
 
 
-def _words(words: Sequence[str]) -> NDArray[np.uint32]:
-    joined = "\0".join(words[:MOST_WORDS]).encode("utf-8", "replace")
-    hashed = np.array(list(map(zlib.crc32, joined.split(b"\0"))), np.uint32)
-    hashed *= _MULTIPLIER
-    hashed >>= _SHIFT
-    return hashed
-
-
 def indices(features: Features, ngrams: int) -> Indices:
     """The message's features, ascending, each once; remembered in the message's memo."""
     key = f"{NAME}{ngrams}"
@@ -120,7 +111,7 @@ def indices(features: Features, ngrams: int) -> Indices:
     if found is None:
         head = _grams(head_bytes(features.sender), _HEAD_SALT)
         body = _grams(body_bytes(features), np.uint32(0))
-        every = np.concatenate((head, body, _words(features.words(ngrams))))
+        every = np.concatenate((head, body, (features.hashed(ngrams) >> _TOP).astype(np.uint32)))
         every.sort()
         first = np.ones(len(every), np.bool_)
         np.not_equal(every[1:], every[:-1], out=first[1:])
@@ -179,7 +170,7 @@ class NgramsLearner:
     """Weights as int32; what is published is int16, which a weight reaches only after hundreds of steps one way."""
 
     name = NAME
-    version = 1
+    version = 2  # 1: words had another hash
 
     def fresh(self) -> Weights:
         return np.zeros(TABLE, np.int32)

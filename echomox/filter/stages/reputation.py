@@ -27,8 +27,9 @@ from collections.abc import Sequence
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.combine import DECIDES
-from echomox.filter.context import Context, no_opinion
+from echomox.filter.context import Context, Question, no_opinion
 from echomox.filter.features import Features
+from echomox.filter.hashing import hashes
 from echomox.ipc.schema import Evidence
 from echomox.message.address import mailboxes, parse_addresses
 from echomox.message.charset import decode_raw
@@ -117,15 +118,34 @@ def _by_list(address: str, features: Features, settings: JunkFilter) -> Evidence
 
 def run(features: Features, context: Context) -> Evidence:
     """P(spam) by who sent it; reasons: the step that answered and its counts, as "from a@example.org 12/0"."""
+    return run_batch([(features, context)])[0]
+
+
+def run_batch(questions: Sequence[Question]) -> list[Evidence]:
+    """With one look-up for each account."""
+    accounts: dict[int, list[int]] = {}
+    for at, (_, context) in enumerate(questions):
+        if context.ham + context.spam:
+            accounts.setdefault(id(context.lookup), []).append(at)
+    counts: dict[int, list[list[int]]] = {}
+    for places in accounts.values():
+        asked = [words(questions[at][0]) for at in places]
+        found = questions[places[0]][1].lookup(hashes([word for one in asked for word in one])).tolist()
+        for at, one in zip(places, asked):
+            counts[at] = found[: len(one)]
+            del found[: len(one)]
+    return [_judge(*question, counts.get(at)) for at, question in enumerate(questions)]
+
+
+def _judge(features: Features, context: Context, counts: Sequence[Sequence[int]] | None) -> Evidence:
+    """counts: of each of the identities; None for an account that has learnt nothing."""
     known = identities(features)
     decided = _by_list(known.get("from", ""), features, context.settings)
     if decided:
         return decided
-    if not context.ham + context.spam:
+    if counts is None:
         return no_opinion(NAME, "untrained")
-    counts = context.counts(words(features))
-    for step, value in known.items():
-        ham, spam = counts.get(f"{PREFIX}{step}:{value}", (0, 0))
+    for (step, value), (ham, spam) in zip(known.items(), counts):
         seen = ham + spam
         if seen >= LEAST[step]:
             if step == "from" and not spam and ham >= FRIEND and ("dmarc", "pass") in features.envelope.auth:

@@ -107,3 +107,19 @@ def test_verifydata_looks_at_the_filter(run, demo, stored):
     (fault,) = json.loads(out)["faults"]
     assert code == 1 and (fault["account"], fault["kind"], fault["fixed"]) == ("u1", "filter", False)
     assert "--fix" not in run("verifydata")[1] and run("verifydata", "--account", "u0")[0] == 0
+
+
+def test_a_rule_file_is_checked_and_tried_on_a_message(run, tmp_path):
+    code, out, _ = run("filter", "rules", "check", "default")
+    assert code == 0 and "default: good" in out
+    mail = tmp_path / "mail"
+    mail.write_bytes(SOURCE)
+    code, out, _ = run("filter", "rules", "check", "default", "--message", mail, "--json")
+    assert code == 0 and json.loads(out)["trial"]["events"]
+    bad = tmp_path / "bad.rules"
+    bad.write_text("membrane skin\nrule (\n")
+    code, _, err = run("filter", "rules", "check", bad)
+    assert code == 1 and f"{bad}: line 2: rule:" in err
+    bad.write_bytes(b"\xff\xfe")
+    assert run("filter", "rules", "check", bad)[0] == 1
+    assert run("filter", "rules", "check", tmp_path / "none")[0] == 1

@@ -1,13 +1,18 @@
-"""The Bayes stage against a slow reference in fractions."""
+"""The Bayes stage, and what is known of words, against a slow reference in fractions."""
 
 from fractions import Fraction
 from math import log
 
+import numpy as np
 import pytest
 
 from echomox.filter.context import Context
 from echomox.filter.features import read
+from echomox.filter.hashed import strings
+from echomox.filter.known import PRIOR, STRENGTH, UNIT, known, probability
+from echomox.filter.known import log_odds as odds_of
 from echomox.filter.stages import STAGES, bayes
+from tests.unit.filter import support
 
 COUNTS = {"viagra": (0, 8), "meeting": (9, 0), "the": (50, 30), "free": (2, 30), "rare": (0, 1), "odd": (1, 1)}
 HAM, SPAM = 100, 60
@@ -16,55 +21,67 @@ HAM, SPAM = 100, 60
 def reference(ham, spam, all_ham, all_spam):
     """f(w) as the docstring has it, exactly."""
     p = Fraction(spam, all_spam) / (Fraction(spam, all_spam) + Fraction(ham, all_ham))
-    s, x = Fraction(bayes.STRENGTH), Fraction(bayes.PRIOR)
+    s, x = Fraction(STRENGTH), Fraction(PRIOR)
     return (s * x + (ham + spam) * p) / (s + ham + spam)
 
 
 @pytest.mark.parametrize("ham, spam", COUNTS.values(), ids=COUNTS.keys())
-def test_word_probability_is_robinsons(ham, spam):
-    assert bayes.word_probability(ham, spam, HAM, SPAM) == pytest.approx(
-        float(reference(ham, spam, HAM, SPAM)), abs=1e-15
-    )
+def test_probability_and_log_odds_are_robinsons(ham, spam):
+    f = float(reference(ham, spam, HAM, SPAM))
+    assert probability(ham, spam, HAM, SPAM) == pytest.approx(f, abs=1e-15)
+    (found,) = odds_of(np.array([(ham, spam)]), HAM, SPAM)
+    assert found == pytest.approx(log(f / (1 - f)), abs=0.51 / UNIT)
+    assert found * UNIT == int(found * UNIT)
 
 
-def test_strongest_gives_the_same_probabilities_and_leaves_out_what_says_nothing():
-    words = {word[1]: word for word in bayes.strongest(COUNTS, HAM, SPAM)}
-    for name, (probability, _, *counts) in words.items():
-        assert probability == pytest.approx(float(reference(*COUNTS[name], HAM, SPAM)), abs=1e-15)
-        assert tuple(counts) == COUNTS[name]
-    for name, counts in COUNTS.items():
-        assert (name in words) == (abs(float(reference(*counts, HAM, SPAM)) - 0.5) >= bayes.MARGIN)
+def test_what_is_not_known_says_nothing():
+    assert odds_of(np.zeros((3, 2), np.int32), HAM, SPAM).tolist() == [0.0, 0.0, 0.0]
+    assert probability(0, 0, HAM, SPAM) == 0.5
+
+
+def mail_of(words):
+    return read(b"Subject: x\r\n\r\n" + " ".join(words).encode())
+
+
+def test_only_words_beyond_the_margin_count():
+    features = mail_of(COUNTS)
+    found = known(features, context())
+    places, odds = bayes.strongest(found)
+    wanted = {word for word in COUNTS if abs(float(reference(*COUNTS[word], HAM, SPAM)) - 0.5) >= bayes.MARGIN}
+    assert set(strings(features.text, found.tokens, places)) == wanted
+    assert 0 < len(odds) == len(wanted) < len(COUNTS)
 
 
 def test_only_the_strongest_count():
-    counts = {f"w{n:04}": (n % 7, 1 + n % 11) for n in range(3 * bayes.TOP)}
-    words = bayes.strongest(counts, 1000, 1000)
-    assert len(words) == bayes.TOP
-    left = min(abs(word[0] - 0.5) for word in words)
-    out = set(counts) - {word[1] for word in words}
-    assert all(abs(bayes.word_probability(*counts[word], 1000, 1000) - 0.5) <= left for word in out)
+    words = [f"w{number}" for number in range(800)]
+    counts = {word: (number % 3, 7 + number % 11) for number, word in enumerate(words)}
+    found = known(mail_of(words), context(counts, 1000, 1000))
+    _, odds = bayes.strongest(found)
+    every = np.sort(np.abs(found.odds[found.tokens.distinct]))[::-1]
+    assert len(odds) == bayes.TOP
+    assert sorted(np.abs(odds), reverse=True) == every[: bayes.TOP].tolist()
 
 
 @pytest.mark.parametrize("rarer", [10, 60, 5000])
 def test_log_odds_is_the_damped_sum_in_any_order(rarer):
-    probabilities = [0.999, 0.2, 0.7, 0.01, 0.61]
-    slow = bayes.SCALE * sum(log(p / (1 - p)) for p in probabilities) / (5 + bayes.DAMP) ** bayes.POWER
+    odds = np.rint(np.array([6.9, -1.4, 0.85, -4.6, 0.45]) * UNIT) / UNIT
+    slow = bayes.SCALE * sum(odds) / (5 + bayes.DAMP) ** bayes.POWER
     trust = rarer / (rarer + bayes.YOUTH)
     slow = slow * trust - bayes.DOUBT * (1 - trust * 5 / (5 + bayes.FEW))
-    assert bayes.log_odds(probabilities, rarer) == pytest.approx(slow, rel=1e-12)
-    assert bayes.log_odds(probabilities, rarer) == bayes.log_odds(probabilities[::-1], rarer)
+    assert bayes.log_odds(odds, rarer) == pytest.approx(slow, rel=1e-12)
+    assert bayes.log_odds(odds, rarer) == bayes.log_odds(odds[::-1], rarer)
 
 
 def test_log_odds_is_bounded():
-    assert bayes.log_odds([1 - 1e-16] * bayes.TOP, 10_000) == bayes.LIMIT
-    assert bayes.log_odds([1e-16] * bayes.TOP, 10_000) == -bayes.LIMIT
+    assert bayes.log_odds(np.full(bayes.TOP, 36.0), 10_000) == bayes.LIMIT
+    assert bayes.log_odds(np.full(bayes.TOP, -36.0), 10_000) == -bayes.LIMIT
 
 
 MAIL = b"From: a@example.org\r\nSubject: hello\r\n\r\nviagra free the\r\n"
 
 
 def context(counts=COUNTS, ham=HAM, spam=SPAM):
-    return Context(2, ham, spam, lambda words: {word: counts[word] for word in words if word in counts})
+    return Context(2, ham, spam, support.known(counts))
 
 
 def test_evidence_says_the_words_that_decided():

@@ -23,7 +23,7 @@ from echomox.filter.combine import (
     model_of,
     sigmoid,
 )
-from echomox.filter.context import Context
+from echomox.filter.context import Context, nothing
 from echomox.filter.features import read
 from echomox.ipc.schema import Evidence
 
@@ -113,7 +113,7 @@ def test_the_band_of_junk_opens_only_for_spam_that_comes_near_ham():
 
 
 def context(*evidence):
-    return Context(1, 50, 50, lambda words: {}, evidence=list(evidence))
+    return Context(1, 50, 50, nothing, evidence=list(evidence))
 
 
 def test_weights_move_towards_the_part_that_is_right():
@@ -163,3 +163,14 @@ def test_what_is_not_of_the_combination_is_an_error(data):
     for call in (LEARNER.load, LEARNER.decode, lambda data: LEARNER.add(LEARNER.fresh(), "ham", data)):
         with pytest.raises(ValueError):
             call(data)
+
+
+def test_lessons_are_of_what_was_said_when_the_message_came():
+    now = [Evidence("bayes", 0.999, 1.0, ()), Evidence("esn", 0.9, 0.5, ()), Evidence("affect", 0.4, 1.0, ())]
+    told = (("bayes", 0.2), ("esn", 0.0))
+    context = Context(1, 0, 0, nothing, evidence=now, scratch={module.TOLD: told})
+    assert [(item.stage, item.probability, item.weight) for item in module.as_told(context)] == [
+        ("bayes", 0.2, 1.0),
+        ("esn", module.ROUNDED, 0.5),
+    ]
+    assert module.as_told(Context(1, 0, 0, nothing, evidence=now)) == now

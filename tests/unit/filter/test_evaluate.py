@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
@@ -11,11 +12,12 @@ import pytest
 from echomox.config.schema import JunkFilter
 from echomox.filter import evaluate, figures, plots, servejson, table
 from echomox.filter.corpus import CorpusError, halves, load
+from echomox.filter.desk import learn
 from echomox.filter.evaluate import Evaluation, Plan
+from echomox.filter.explain import details
 from echomox.filter.features import read
 from echomox.filter.padding import padded, plain_text
 from echomox.filter.replay import replay
-from echomox.filter.training import learn
 from echomox.filter.trial import silent
 from tests.unit.filter.test_learning import Account
 from tests.unit.filter.test_parts import mail
@@ -130,11 +132,42 @@ def test_a_report_is_json_and_a_table(report):
         assert word in text
 
 
-def test_charts_are_svg(report):
+def test_charts_are_drawn_as_svg_and_png(report, tmp_path, monkeypatch):
     drawn = plots.charts(json.loads(json.dumps(report)))
-    assert {"online-roc.svg", "drift-reliability.svg", "delayed-learning.svg", "cold.svg", "attack.svg"} <= set(drawn)
-    for text in drawn.values():
-        assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert {"online-roc", "drift-reliability", "delayed-learning", "cold", "attack"} <= set(drawn)
+    assert set(drawn["cold"].lines) == {"spam caught", "ham in Junk", "ham refused"}
+    for chart in drawn.values():
+        assert ET.fromstring(plots.svg(chart)).tag == "{http://www.w3.org/2000/svg}svg"
+    names = plots.write(tmp_path / "new", {"one": drawn["cold"]})
+    assert names == ["one.svg", "one.png"]
+    image = (tmp_path / "new" / "one.png").read_bytes()
+    assert image.startswith(b"\x89PNG\r\n\x1a\n") and 2000 < len(image) < 100_000
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    assert plots.write(tmp_path, {"two": drawn["cold"]}) == ["two.svg"]
+
+
+def test_an_image_shows_lines_cells_and_text_where_they_belong():
+    image = pytest.importorskip("PIL.Image")
+    lines = {"one": [(0.0, 0.0), (1.0, 1.0)]}
+    for chart, colour in ((plots.Chart("T", "x", "y", lines), (27, 108, 168)), (CELLS, (255, 0, 0))):
+        found = image.open(io.BytesIO(plots.png(chart)))
+        assert found.size == (2 * plots.WIDTH, 2 * plots.HEIGHT)
+        pixels = found.convert("RGB")
+        inside = pixels.crop((2 * plots.LEFT, 2 * plots.TOP, 2 * (plots.WIDTH - plots.RIGHT), 2 * 374))
+        assert colour in {item for _, item in inside.getcolors(1 << 20)}
+        assert min(pixels.crop((0, 0, 400, 50)).convert("L").tobytes()) < 64  # the title
+
+
+CELLS = plots.Chart("states", "chunk", "neuron", cells=[[1.0, -1.0], [0.0, 0.5]])
+
+
+def test_the_trace_of_a_message_is_drawn(tmp_path):
+    found = details(mail(1, True), "new", tmp_path, JunkFilter(), ["esn"])["esn"]
+    drawn = plots.trace(found)
+    assert len(drawn["states"].cells) == 100 and set(drawn["inputs"].lines) == set(plots.TRACED)
+    for chart in drawn.values():
+        ET.fromstring(plots.svg(chart))
+    ET.fromstring(plots.svg(plots.trace(found | {"inputs": [], "states": []})["states"]))
 
 
 def test_a_chart_escapes_its_text_and_stays_inside():

@@ -7,6 +7,7 @@ from echomox.filter.combine import DECIDES, combine
 from echomox.filter.context import DEFAULTS, Context
 from echomox.filter.features import Envelope, read
 from echomox.filter.stages import auth, reputation
+from tests.unit.filter.support import known as look_up
 
 PASS = (("spf", "pass"), ("dkim", "pass"), ("dmarc", "pass"))
 
@@ -17,7 +18,7 @@ def mail(sender="Ann <Ann@Mail.Example.co.uk>", ip="192.0.2.77", results=()):
 
 def context(settings=DEFAULTS, ham=20, spam=20, **counts):
     known = {word.replace("__", ":"): pair for word, pair in counts.items()}
-    return Context(2, ham, spam, lambda words: {w: known[w] for w in words if w in known}, settings=settings)
+    return Context(2, ham, spam, look_up(known), settings=settings)
 
 
 def test_whom_a_mail_is_of():
@@ -60,7 +61,7 @@ def words(**counts):
         "net": "rep:net:192.0.2.0/24",
     }
     known = {names[name]: pair for name, pair in counts.items()}
-    return Context(2, 20, 20, lambda wanted: {w: known[w] for w in wanted if w in known})
+    return Context(2, 20, 20, look_up(known))
 
 
 @pytest.mark.parametrize(

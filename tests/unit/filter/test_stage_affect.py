@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from echomox.filter.context import Context
+from echomox.filter.context import Context, nothing
 from echomox.filter.features import read
 from echomox.filter.stages import affect
 from echomox.ipc.schema import Evidence
@@ -27,7 +27,7 @@ MESSAGES = (PRESSING, LETTER, OFFER, EMPTY)
 
 
 def context(*before):
-    return Context(2, 0, 0, lambda words: {}, evidence=[Evidence("bayes", 0.5, weight, ()) for weight in before])
+    return Context(2, 0, 0, nothing, evidence=[Evidence("bayes", 0.5, weight, ()) for weight in before])
 
 
 def values(data):

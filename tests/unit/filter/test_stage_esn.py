@@ -10,10 +10,13 @@ import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.context import Context
-from echomox.filter.evidence import GROUPS, INPUTS, LIMIT, PLACE, STEPS, inputs, named, odds_of, outline
+from echomox.filter.evidence import GROUPS, INPUTS, LIMIT, PLACE, STEPS, inputs, named, outline
 from echomox.filter.features import read
-from echomox.filter.stages import bayes, esn
+from echomox.filter.hashed import strings
+from echomox.filter.known import log_odds
+from echomox.filter.stages import esn
 from echomox.reservoir.esn import POOLS, SIZE
+from tests.unit.filter.support import known
 from tests.unit.filter.test_tokens import NASTY, mail
 
 HAMMY = "meeting river walk garden sister letter music project review station weather dinner".split()  # noqa: SIM905
@@ -40,11 +43,8 @@ class Account:
         self.lessons = []
 
     def context(self, settings=None):
-        def counts(words):
-            return {word: self.words[word] for word in words if word in self.words}
-
         models = {esn.NAME: self.model}.get
-        return Context(2, self.ham, self.spam, counts, models, settings=settings or self.settings)
+        return Context(2, self.ham, self.spam, known(self.words), models, settings=settings or self.settings)
 
     def learn(self, features, spam):
         label = "spam" if spam else "ham"
@@ -82,12 +82,12 @@ def trained():
 def test_inputs_are_named_in_groups_of_header_body_and_metadata():
     assert set(GROUPS) >= {"header", "body", "metadata"}
     assert len(set(INPUTS)) == len(INPUTS)
-    (step, *_) = named(inputs(message(1, True), Account().context()))
+    (step, *_) = named(inputs([(message(1, True), Account().context())])[0])
     assert tuple(step) == INPUTS
 
 
 def test_without_counts_nothing_is_known():
-    u = inputs(message(1, True), Account().context())
+    u = inputs([(message(1, True), Account().context())])[0]
     assert (u[:, PLACE["unknown"]] == 1.0).all()
     assert not u[:, PLACE["word_mean"]].any()
     assert not u[:, PLACE["pair_mean"]].any()
@@ -99,9 +99,9 @@ def test_a_chunk_says_what_the_counts_say_of_its_words():
     account = Account()
     account.words = {"cash": (0, 8), "prize": (0, 8), "garden": (9, 0), "cash prize": (0, 5)}
     account.ham = account.spam = 10
-    u = inputs(features, account.context())
+    u = inputs([(features, account.context())])[0]
     (body,) = u[u[:, PLACE["in_body"]] == 1.0]
-    spam, ham, pair = (odds_of(10, 10)[counts] for counts in ((0, 8), (9, 0), (0, 5)))
+    spam, ham, pair = log_odds(np.array([(0, 8), (9, 0), (0, 5)]), 10, 10)
     words = np.array([spam, spam, ham, spam, spam, 0.0])
     assert body[PLACE["word_mean"]] == pytest.approx(words.mean() / 2, abs=1e-6)
     assert body[PLACE["word_max"]] == pytest.approx(spam / LIMIT, abs=1e-6)
@@ -113,22 +113,21 @@ def test_a_chunk_says_what_the_counts_say_of_its_words():
     assert body[PLACE["weight"]] == pytest.approx(np.tanh(words.sum() / 20), abs=1e-6)
 
 
-@pytest.mark.parametrize("counts", [(0, 1), (1, 0), (3, 3), (0, 900), (20, 1)])
-def test_log_odds_are_those_of_the_bayes_stage(counts):
-    f = bayes.word_probability(*counts, 900, 1000)
-    assert odds_of(900, 1000)[counts] == pytest.approx(max(-LIMIT, min(LIMIT, np.log(f / (1 - f)))))
-
-
 def test_pairs_of_words_follow_the_words_in_which_they_begin():
-    drawn = outline(read(mail("Subject: one two", body="three four five")))
-    words, pairs = drawn.tokens[: drawn.words], drawn.tokens[drawn.words :]
-    assert words[drawn.pairs.start :][:5] == ["subject:one", "subject:two", "three", "four", "five"]
-    assert pairs == ["subject:one two", "", "three four", "four five", ""]
+    features = read(mail("Subject: one two", body="three four five"))
+    drawn, tokens = outline(features, 2), features.places(2)
+    at = drawn.words.tolist().index(tokens.at)
+    words, pairs = drawn.words[at : at + 5], drawn.pairs[at : at + 5]
+    assert strings(features.text, tokens, words) == ["subject:one", "subject:two", "three", "four", "five"]
+    none = len(tokens.hashes) - 1
+    assert (pairs == none).tolist() == [False, True, False, False, True]
+    assert strings(features.text, tokens, pairs[pairs != none]) == ["subject:one two", "three four", "four five"]
+    assert set(drawn.pairs.tolist()) == {none, *pairs.tolist()}
 
 
 def test_capitals_and_marks_are_seen_where_they_stand():
     body = "quiet words of a calm letter " * 12 + "ACT NOW!!! CALL TODAY!!! " * 12
-    u = inputs(read(mail("Subject: x", body=body)), Account().context())
+    u = inputs([(read(mail("Subject: x", body=body)), Account().context())])[0]
     body_rows = u[u[:, PLACE["in_body"]] == 1.0]
     assert body_rows[0, PLACE["capitals"]] == 0.0
     assert body_rows[-1, PLACE["capitals"]] > 1.5
@@ -147,7 +146,7 @@ def test_capitals_and_marks_are_seen_where_they_stand():
     ],
 )
 def test_steps_are_bounded_and_finite_for_any_mail(data, trained):
-    u = inputs(read(data), trained.context())
+    u = inputs([(read(data), trained.context())])[0]
     assert len(u) <= STEPS
     assert np.isfinite(u).all()
     assert np.abs(u).max(initial=0.0) <= 4.0

@@ -2,9 +2,10 @@
 
 from math import isfinite
 
+import numpy as np
 import pytest
 
-from echomox.filter.context import Context
+from echomox.filter.context import Context, nothing
 from echomox.filter.features import read
 from echomox.filter.stages import STAGES
 from tests.unit.filter.test_tokens import HEAD, HTML, NASTY, mail
@@ -13,7 +14,7 @@ MESSAGES = [HEAD, mail("Subject: x", body=HTML, kind="text/html"), *NASTY]
 
 
 def context(ham, spam):
-    return Context(2, ham, spam, lambda words: {word: (len(word) % 3, 1 + len(word) % 2) for word in words})
+    return Context(2, ham, spam, lambda wanted: np.stack((wanted % 3, 1 + wanted % 2), 1).astype(np.int32))
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -30,5 +31,4 @@ def test_a_stage_gives_bounded_evidence_and_the_same_twice(stage, taught):
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.learned], ids=lambda stage: stage.name)
 def test_a_learned_stage_has_no_opinion_for_an_account_that_knows_nothing(stage):
-    nothing = Context(2, 0, 0, lambda words: {})
-    assert all(stage.run(read(data), nothing).weight == 0.0 for data in MESSAGES)
+    assert all(stage.run(read(data), Context(2, 0, 0, nothing)).weight == 0.0 for data in MESSAGES)

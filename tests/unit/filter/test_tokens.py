@@ -4,6 +4,8 @@ import pytest
 
 from echomox.filter import tokens
 from echomox.filter.features import Envelope, groups, read
+from echomox.filter.hashed import hashed, strings
+from echomox.filter.hashing import hashes
 
 
 def mail(*fields, body="", kind="text/plain"):
@@ -41,13 +43,15 @@ def test_words_of_text(text, expected):
 )
 def test_runs_of_words_are_joined(ngrams, expected):
     text = tokens.Text(["s"], [("", ["a", "b", "c"])])
-    assert tokens.tokens(text, ngrams) == expected
+    (found,) = hashed([text], ngrams)
+    assert tuple(strings(text, found, found.distinct)) == expected
+    assert found.tokens.tolist() == hashes(expected).tolist()
 
 
 def test_each_token_stands_once_and_at_most_so_many():
     text = tokens.Text([], [("", ["a", "b"] * 50 + [f"w{n}" for n in range(5000)])])
-    found = tokens.tokens(text, 3)
-    assert len(found) == len(set(found)) == tokens.MOST_TOKENS
+    (found,) = hashed([text], 3)
+    assert len(strings(text, found, found.distinct)) == len(set(found.tokens.tolist())) == tokens.MOST_TOKENS
 
 
 HEAD = mail(

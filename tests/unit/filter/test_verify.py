@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
 
+from echomox.filter.hashing import hashes
 from echomox.filter.verify import verify
 from echomox.filter.weights import DIRECTORY, STATE, WEIGHTS, StateFile
-from echomox.filter.words import Writer, junk_path
+from echomox.filter.wordmap import NOTHING, table_of, write
+from echomox.filter.words import Writer, junk_path, map_path
 
 
 @pytest.fixture
@@ -57,3 +60,15 @@ def test_a_damaged_file_of_the_reservoir_is_of_no_account(data, file):
     no_database(data / DIRECTORY / file)
     (found,) = verify(data, data / "accounts")
     assert found.account == "" and found.detail.startswith(f"reservoir/{file}: ")
+
+
+def test_a_damaged_map_is_told_too(data):
+    path = map_path(junk_path(data / "accounts", "bob"))
+    write(path, table_of(hashes(["a", "b"]), np.ones((2, 2), np.int32)), NOTHING, 1)
+    assert verify(data, data / "accounts") == []
+    whole = path.read_bytes()
+    other = whole.replace(b"\1\0\0\0\1\0", b"\1\0\0\0\2\0", 1)
+    for damaged, told in ((whole[:-1], "too short"), (other, "checksum")):
+        path.write_bytes(damaged)
+        (found,) = verify(data, data / "accounts")
+        assert found.account == "bob" and found.detail.startswith("words.map: ") and told in found.detail

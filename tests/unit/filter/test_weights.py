@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from echomox.config.schema import JunkFilter
+from echomox.filter.learners import with_prior
 from echomox.filter.stages import esn
 from echomox.filter.weights import (
     STATE,
@@ -23,11 +25,13 @@ from echomox.filter.weights import (
     prepare,
     publish,
     record,
+    share,
     unblock,
     verify,
 )
 from echomox.filter.words import PARTS, READ, SCHEMA, VERSION
 from echomox.log import Log, Sink
+from echomox.reservoir import ridge
 from echomox.reservoir.esn import POOLS, SIZE, BadWeights, pack
 from shm.weights import WeightBuffer, weights_size
 from tests.unit.filter.test_stage_esn import LEARNER, message, taught
@@ -191,6 +195,20 @@ def test_sums_of_the_server_are_those_of_its_accounts_and_become_the_prior(tmp_p
     assert gather(accounts, ["bob"]) is None
 
 
+def test_accounts_share_a_prior_only_while_the_administrator_wants_it(tmp_path, accounts, buffer, log):
+    share(tmp_path, accounts, ["ann", "bob"], False, log)
+    assert publish(tmp_path, buffer, log).prior is None
+    share(tmp_path, accounts, ["ann", "bob"], True, log)
+    prior = publish(tmp_path, buffer, log).prior
+    learner = next(item for item in with_prior(prior) if item.name == esn.NAME)
+    fresh = learner.fresh()
+    drawn = learner.decode(learner.publish(fresh)).weights[SIZE]  # an account of no mail: what the server knows
+    assert np.array_equal(drawn, ridge.fixed_point(prior))
+    assert esn.LEARNER.decode(esn.LEARNER.publish(fresh)).weights == {}
+    share(tmp_path, accounts, ["ann", "bob"], False, log)
+    assert publish(tmp_path, buffer, log).prior is None
+
+
 def test_damaged_sums_of_the_server_are_found_and_left_out(tmp_path, accounts, buffer, log):
     with closing(StateFile(tmp_path)) as file:
         file.set_server(gather(accounts, ["ann"]))
@@ -224,3 +242,29 @@ def test_a_good_state_file_stays(tmp_path):
     before = (tmp_path / "state.db").read_bytes()
     mend_state(tmp_path, Log("test", sink=Sink()))
     assert (tmp_path / "state.db").read_bytes() == before
+
+
+def test_the_weights_are_used_where_they_stand(log):
+    memory = memoryview(bytearray(weights_size(1 << 20)))
+    buffer = WeightBuffer(memory)
+    shared = SharedWeights(WeightBuffer(memory), log)
+    buffer.publish(block(esn.seed_weights(), None))
+    weights = shared()
+    assert np.shares_memory(weights.w, np.frombuffer(memory, np.uint8))
+    assert not weights.w.flags.writeable and not weights.first(50).w_in.flags.writeable
+    own = esn.reservoir(weights, 100, esn.dynamics_of(JunkFilter()))
+    assert np.shares_memory(own._wt, weights.w) and np.shares_memory(own._wt_in, weights.w_in)
+
+
+def test_weights_overwritten_under_a_batch_are_read_again(log):
+    memory = memoryview(bytearray(weights_size(1 << 20)))
+    buffer = WeightBuffer(memory)
+    buffer.publish(block(esn.seed_weights(), None))
+    shared = SharedWeights(WeightBuffer(memory), log)
+    torn = replace(esn.seed_weights(), intact=lambda: False)
+    given = iter([torn, torn])
+    network = esn.Network(lambda: next(given, None) or shared())
+    account = taught(30)
+    question = (message(999, True), account.context())
+    assert network.run(*question) == esn.run(message(999, True), account.context())
+    assert next(given, None) is None

@@ -99,3 +99,18 @@ def test_released_memory_can_be_closed():
     slots.release()
     memory.release()
     backing.extend(b"x")  # BufferError if any view were left
+
+
+def test_a_view_is_good_until_the_next_but_one_publication():
+    writer, memory = publication()
+    reader = TwoSlot(memory)
+    assert reader.view()[0] == 0 and len(reader.view()[1]) == 0
+    writer.publish(b"first")
+    generation, data = reader.view()
+    assert (generation, bytes(data), reader.intact(generation)) == (1, b"first", True)
+    assert data.readonly
+    writer.publish(b"second")
+    assert bytes(data) == b"first" and reader.intact(generation)
+    writer.publish(b"third")
+    assert not reader.intact(generation)
+    assert bytes(reader.view()[1]) == b"third"
