@@ -55,6 +55,19 @@ def _system(port: int, directory: Any) -> StubResolver:
     return StubResolver(SystemServers(str(file), port))
 
 
+@pytest.fixture(params=["asyncio", "uvloop"], autouse=True)
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything on both event loops: the workers have uvloop, the commands asyncio's."""
+    if request.param == "uvloop":
+        uvloop = pytest.importorskip("uvloop")
+
+        def run(body: Any) -> Any:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(body)
+
+        monkeypatch.setattr(asyncio, "run", run)
+
+
 MAKERS: dict[str, Callable[[int, Any], Any]] = {
     "system": _system,
     "none": lambda port, directory: open_resolver(Settings("none")),
@@ -436,16 +449,3 @@ def test_closing_ends_open_questions():
             await asking
 
     run(test, silent=1000)
-
-
-def test_uvloop_does_it_too():
-    uvloop = pytest.importorskip("uvloop")
-
-    async def body() -> None:
-        async with NameServer(TABLES, truncate=True, ad=True) as server:
-            resolver = stub(server.port)
-            assert (await resolver.lookup("www.example.org", "A")).values == ("192.0.2.1",)
-            await resolver.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(body())
