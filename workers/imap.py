@@ -31,7 +31,7 @@ async def run(worker: Worker) -> None:
     await bells.start()
     committer = engine.committer(worker.name)
     authenticator = Authenticator(worker, engine, "imap")
-    tls = server_context(worker.static.tls, worker.paths.config)
+    tls = server_context(worker.static.tls, worker.paths.config, clients=True)
     service = Service(worker, Backend(engine, committer, authenticator, bells, tls), loop)
 
     def changed(account: str, modseq: int) -> None:

@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 from echomox.errors import ConfigError
 from echomox.store.engine import StoreError
 from workers import operations_access as access
+from workers import operations_addresses as addresses
 from workers import operations_config as config
+from workers import operations_dns as dns
 from workers import operations_filter as filters
 from workers import operations_mail as mail
+from workers import operations_queue as queue
 from workers import operations_server as server
+from workers import operations_tls as tls
 from workers.site import Refused, Site
 
 __all__ = ["CHANGES", "OPERATIONS", "Operation", "Refused", "Site", "execute"]
@@ -51,6 +55,20 @@ OPERATIONS = (
     Operation("address.list", config.address_list, {"account?": str, "domain?": str}),
     Operation("address.add", config.address_add, {"address": str, "account": str}),
     Operation("address.remove", config.address_remove, {"address": str}),
+    Operation("alias.list", addresses.alias_list, {}),
+    Operation("alias.show", addresses.alias_show, {"address": str}),
+    Operation("alias.add", addresses.alias_add, {"address": str, "members": list, "settings?": dict}),
+    Operation("alias.remove", addresses.alias_remove, {"address": str}),
+    Operation("alias.set", addresses.alias_set, {"address": str, "settings": dict}),
+    Operation("alias.members", addresses.alias_members, {"address": str, "add?": list, "remove?": list}),
+    Operation("ruleset.list", addresses.ruleset_list, {"account": str}),
+    Operation("ruleset.add", addresses.ruleset_add, {"account": str, "settings": dict, "at?": int}),
+    Operation("ruleset.remove", addresses.ruleset_remove, {"account": str, "number": int}),
+    Operation(
+        "ruleset.test",
+        addresses.ruleset_test,
+        {"account": str, "header": str, "mail_from?": str, "to?": str, "verified?": list},
+    ),
     Operation("domain.list", config.domain_list, {}),
     Operation("domain.show", config.domain_show, _NAME),
     Operation("domain.add", config.domain_add, {"name": str, "settings?": dict, "dkim?": bool}),
@@ -74,6 +92,47 @@ OPERATIONS = (
     Operation("filter.state", filters.state, {"account": str}),
     Operation("filter.stats", filters.stats, {"account": str}),
     Operation("filter.word", filters.word, {"account": str, "word": str}),
+    Operation("queue.list", queue.queue_list, {**queue.FILTER, "limit?": int}),
+    Operation("queue.count", queue.queue_counts, {}),
+    Operation("queue.print", queue.queue_print, {"id": int}),
+    Operation("queue.dump", queue.queue_dump, {"id": int, "offset": int, "length": int}),
+    Operation("queue.hold", queue.queue_hold, queue.CHANGE),
+    Operation("queue.unhold", queue.queue_unhold, queue.CHANGE),
+    Operation("queue.schedule", queue.queue_schedule, {**queue.CHANGE, "at?": float, "by?": float}),
+    Operation("queue.transport", queue.queue_transport, {**queue.CHANGE, "name": str}),
+    Operation("queue.requiretls", queue.queue_requiretls, {**queue.CHANGE, "value": str}),
+    Operation("queue.fail", queue.queue_fail, {**queue.CHANGE, "reason?": str}),
+    Operation("queue.drop", queue.queue_drop, queue.CHANGE),
+    Operation(
+        "queue.retired.list",
+        queue.retired_list,
+        {"account?": str, "status?": str, "recipient?": str, "limit?": int},
+    ),
+    Operation("queue.retired.print", queue.retired_print, {"id": int}),
+    Operation("queue.holdrules.list", queue.rule_list, {}),
+    Operation(
+        "queue.holdrules.add", queue.rule_add, {"account?": str, "sender_domain?": str, "recipient_domain?": str}
+    ),
+    Operation("queue.holdrules.remove", queue.rule_remove, {"id": int}),
+    Operation("queue.suppression.list", queue.suppression_list, {"account?": str, "limit?": int}),
+    Operation("queue.suppression.add", queue.suppression_add, {"account": str, "address": str, "reason?": str}),
+    Operation("queue.suppression.remove", queue.suppression_remove, {"account": str, "address": str}),
+    Operation("queue.suppression.lookup", queue.suppression_lookup, {"account": str, "address": str}),
+    Operation("dns.lookup", dns.dns_lookup, {"name": str, "type": str, "resolver?": str}),
+    Operation("spf.check", dns.spf_check, {"ip": str, "mail_from": str, "helo?": str, "resolver?": str}),
+    Operation("spf.parse", dns.spf_parse, {"record": str}),
+    Operation("dmarc.lookup", dns.dmarc_lookup, {"domain": str, "tree_walk?": bool, "resolver?": str}),
+    Operation(
+        "dmarc.check",
+        dns.dmarc_check,
+        {
+            "domain": str, "tree_walk?": bool, "ip?": str, "mail_from?": str, "helo?": str, "dkim?": list,
+            "resolver?": str,
+        },
+    ),
+    Operation("dnsbl.check", dns.dnsbl_check, {"ip?": str, "zones": list, "resolver?": str}),
+    Operation("mtasts.list", tls.mtasts_list, {}),
+    Operation("mtasts.policy", tls.mtasts_policy, _NAME),
     Operation("status", server.status, {}),
     Operation("counters", server.counters, {}),
     Operation("reload", server.reload, {}),
@@ -84,7 +143,9 @@ OPERATIONS = (
 CHANGES = frozenset(
     operation.name
     for operation in OPERATIONS
-    if operation.name.rpartition(".")[2] in ("add", "remove", "set", "set-password", "end", "reload", "loglevels")
+    if operation.name in queue.CHANGES
+    or operation.name.rpartition(".")[2]
+    in ("add", "remove", "set", "set-password", "members", "end", "reload", "loglevels")
 )
 """Those that may change something: each is logged."""
 

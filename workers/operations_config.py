@@ -19,13 +19,16 @@ from echomox.config.files import write_atomic
 from echomox.config.hostcheck import own_addresses
 from echomox.config.keys import dkim_public, new_dkim_key, new_password
 from echomox.config.names import domain_key
+from echomox.config.outbound import own_policy_id
 from echomox.config.quickstart import KEYS
 from echomox.config.schema import Account, Dkim, Domain, Dynamic, Static
-from echomox.sasl.derive import BadPassword, derive, password_secret
+from echomox.sasl import BadPassword, derive, password_secret
+from workers.operations_tls import own_tlsa
 from workers.site import Refused, Site
 
 Fields = Mapping[str, Any]
 Answer = dict[str, Any]
+OWN_PASSWORD = "this account has generated passwords only: give none, and one is made up"  # noqa: S105  # A21
 
 
 def _paths_of(settings: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
@@ -78,7 +81,8 @@ def account_add(site: Site, fields: Fields) -> Answer:
     with editing(site.paths) as draft:
         draft.add_account(name, Account(addresses=tuple(map(str, fields["addresses"]))))
         draft.set_account(name, _paths_of(fields.get("settings", {})))
-        draft.check()
+        if draft.check().accounts[name].generated_passwords_only and fields.get("password"):
+            raise Refused(OWN_PASSWORD)
         kept = name in site.engine.accounts()
         site.engine.create(name)
         site.store(name).set_secrets(secrets)
@@ -93,6 +97,7 @@ def account_remove(site: Site, fields: Fields) -> Answer:
         draft.remove_account(name)
         draft.check()
     site.publish()
+    site.engine.withdraw(name)
     removed = not fields.get("keep_mail", False) and name in site.engine.accounts()
     if removed:
         site.engine.remove(name)
@@ -109,7 +114,8 @@ def account_set(site: Site, fields: Fields) -> Answer:
 
 def account_set_password(site: Site, fields: Fields) -> Answer:
     name, password = fields["name"], fields.get("password") or new_password()
-    site.account(name)
+    if site.account(name).generated_passwords_only and fields.get("password"):
+        raise Refused(OWN_PASSWORD)
     secrets = _derived(site, password)
     site.engine.create(name)
     site.store(name).set_secrets(secrets)
@@ -285,14 +291,14 @@ def domain_set(site: Site, fields: Fields) -> Answer:
 def domain_dnsrecords(site: Site, fields: Fields) -> Answer:
     static = site.static()
     key, domain = _known_domain(site.dynamic(), fields["name"])
-    changed = site.paths.static.stat().st_mtime
     facts = Facts(
         domain=key,
         hostname=static.hostname,
         addresses=tuple(own_addresses()) or PLACEHOLDERS,
         dkim=tuple((row.selector, *dkim_public(Path(row.key).read_bytes())) for row in domain.dkim),
-        policy_id=datetime.datetime.fromtimestamp(changed, datetime.UTC).strftime("%Y%m%dT%H%M%S"),
         reports=f"postmaster@{key}",
+        policy_id=own_policy_id(domain, static.hostname),
+        tlsa=own_tlsa(static.tls.certificate),
         **_ports(static),
     )
     return {"records": [record._asdict() for record in records(facts)], "reverse": reverse_notes(facts)}

@@ -26,6 +26,7 @@ PACKAGES = (
     "numpy",
     "dkimpy",
     "pyspf",
+    "publicsuffixlist",
     "dnspython",
     "msgpack",
     "bottle",

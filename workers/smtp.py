@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from echomox.delivery.authcheck import MailChecks
+from echomox.delivery.authlog import FILE as AUTHLOG_FILE
+from echomox.delivery.authlog import AuthLog
+from echomox.delivery.bounce import Maker
 from echomox.delivery.local import LocalDelivery
+from echomox.delivery.returns import Returns
+from echomox.dns import open_resolver
 from echomox.filter.judge import fallback_judge
 from echomox.ipc.bells import Bells
 from echomox.ipc.classify import ClassifierPool
 from echomox.ipc.schema import Classify, Verdict
 from echomox.log import logger
-from echomox.net.limit import ConnectionLimits
+from echomox.net.limit import ConnectionLimits, DeliveryLimits
 from echomox.net.listen import Acceptors
 from echomox.net.tls import server_context
 from echomox.smtpd.body import Spool
+from echomox.smtpd.notify import Notifier
 from echomox.smtpd.receive import Receive
 from echomox.smtpd.service import Settings, SmtpService
 from echomox.store import open_engine
 from workers import table
+from workers.sendon import SendOn
 
 if TYPE_CHECKING:
     from workers.base import Worker
@@ -34,7 +44,7 @@ def settings(worker: Worker) -> Settings:
     return Settings(
         hostname=static.hostname,
         limits=static.limits,
-        context=server_context(static.tls, worker.paths.config),
+        context=server_context(static.tls, worker.paths.config, clients=worker.service == "submission"),
         spool=spool,
         connections=ConnectionLimits(worker.limiter, worker.service, static.limits, blocked=blocked),
         log=logger("smtpd"),
@@ -59,8 +69,16 @@ async def run(worker: Worker) -> None:
     def fallback(request: Classify) -> Sequence[Verdict]:
         return judge.verdicts(request, worker.paths.spool)
 
-    delivery = LocalDelivery(worker, engine, committer, classifiers, fallback)
-    service = SmtpService(settings(worker), Receive(worker, engine, delivery))
+    resolver = open_resolver(static.dns)
+    authlog = AuthLog(worker.paths.data / AUTHLOG_FILE, logger("mailauth"))
+    authlog.start()
+    checks = MailChecks(static, resolver, worker.paths.spool, authlog, logger("mailauth"))
+    send_on = SendOn(worker, resolver)
+    delivery = LocalDelivery(worker, engine, committer, classifiers, fallback, checks, send_on.rules)
+    limits = DeliveryLimits(worker.limiter, static.limits)
+    returns = Returns(send_on.spool, static.queue, logger("queue"), worker.count)
+    role = Receive(worker, engine, delivery, limits, send_on.srs, returns)
+    service = SmtpService(replace(settings(worker), notifier=notifier(worker, send_on)), role)
     acceptors = Acceptors()
     await acceptors.open(worker.listeners.get("smtp", ()), service.plain)
     worker.ready()
@@ -69,10 +87,18 @@ async def run(worker: Worker) -> None:
     await drain(worker, service)
     await committer.close()
     delivery.close()
+    await send_on.close()
+    await authlog.close()
+    await resolver.close()
     judge.close()
     await classifiers.close()
     await bells.close()
     engine.close()
+
+
+def notifier(worker: Worker, send_on: SendOn) -> Notifier:
+    """Who tells senders that asked for it that their mail is in the mailbox."""
+    return Notifier(send_on.spool, Maker(worker.static.hostname, random.SystemRandom()), send_on.bell.ring)
 
 
 def classifier_sockets(worker: Worker) -> int:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from echomox.delivery.bounce import Maker
 from echomox.delivery.local import LocalDelivery
+from echomox.dns import open_resolver
 from echomox.ipc.bells import Bells
+from echomox.ipc.queuebell import QueueBell
 from echomox.net.listen import Acceptors, Handshake
 from echomox.net.login import Authenticator
+from echomox.queue.routes import ways_of
+from echomox.queue.spool import QueueSpool
+from echomox.smtpd.notify import Notifier
 from echomox.smtpd.service import SmtpService
 from echomox.smtpd.submit import Submit
 from echomox.store import open_engine
+from workers.sendon import SendOn
 from workers.smtp import drain, settings
 
 if TYPE_CHECKING:
@@ -23,9 +32,15 @@ async def run(worker: Worker) -> None:
     bells = Bells(worker.paths.socket("change"), worker.log)
     engine.on_change = bells.ring
     await bells.start()
-    delivery = LocalDelivery(worker, engine, committer)
+    spool = QueueSpool(worker.paths, ways=ways_of(worker.snapshot), min_free=worker.static.queue.min_free)
+    bell = QueueBell(worker.paths.socket("queue"))
+    resolver = open_resolver(worker.static.dns)
+    send_on = SendOn(worker, resolver, spool)
+    delivery = LocalDelivery(worker, engine, committer, rules=send_on.rules)
+    role = Submit(worker, engine, delivery, spool, bell.ring)
+    notifier = Notifier(spool, Maker(worker.static.hostname, random.SystemRandom()), bell.ring)
     authenticator = Authenticator(worker, engine, "submission")
-    service = SmtpService(settings(worker), Submit(worker, engine, delivery), authenticator)
+    service = SmtpService(replace(settings(worker), notifier=notifier), role, authenticator)
     worker.live = service
     acceptors = Acceptors()
     await acceptors.open(worker.listeners.get("submission", ()), service.plain)
@@ -33,15 +48,18 @@ async def run(worker: Worker) -> None:
         handshake = Handshake(service.context, worker.static.limits.tls_timeout, service.implicit_tls)
         acceptors.open_tls(worker.listeners.get("submissions", ()), handshake)
     elif worker.listeners.get("submissions"):
-        worker.log.warn(
-            "no certificate: port for TLS from the first byte is not served", listener="submissions"
-        )
+        worker.log.warn("no certificate: port for TLS from the first byte is not served", listener="submissions")
     worker.ready()
     await worker.stopping()
     acceptors.close()
     await drain(worker, service)
     await authenticator.close()
     await committer.close()
+    await send_on.close()
+    await spool.close()
+    await resolver.close()
+    bell.close()
+    role.close()
     delivery.close()
     await bells.close()
     engine.close()

@@ -26,12 +26,18 @@ def classifier_count(static: Static, cores: int) -> int:
     return static.workers.classifier or cores
 
 
+def queuerunner_count(static: Static, cores: int) -> int:
+    return static.workers.queuerunner or 1
+
+
 SERVICES = (
     Service("notifier", "workers.notifier:run", ("change",), alone=True),
     Service("control", "workers.control:run", ("control",), alone=True),
     Service("trainer", "workers.trainer:run", ("learn",), alone=True, publishes=True),
     Service("indexer", "workers.indexer:run", alone=True),
+    Service("scheduler", "workers.scheduler:run", alone=True),
     Service("classifier", "workers.classifier:run", ("classify",), classifier_count, per_slot=True, pool=True),
+    Service("queuerunner", "workers.queuerunner:run", ("queue",), queuerunner_count),
     Service("smtp", "workers.smtp:run", ("smtp",), smtp_count),
     Service("submission", "workers.submission:run", ("submission", "submissions"), submission_count),
     Service("imap", "workers.imap:run", ("imap", "imaps"), imap_count),
@@ -45,12 +51,30 @@ PRELOAD = (
     "sqlite3",
     "ssl",
     "encodings.ascii",
+    "idna.uts46data",
+    # What dnspython imports when the first record of a type comes.
+    "dns.rdtypes.ANY.CAA",
+    "dns.rdtypes.ANY.CNAME",
+    "dns.rdtypes.ANY.DNAME",
+    "dns.rdtypes.ANY.MX",
+    "dns.rdtypes.ANY.NS",
+    "dns.rdtypes.ANY.OPT",
+    "dns.rdtypes.ANY.PTR",
+    "dns.rdtypes.ANY.RRSIG",
+    "dns.rdtypes.ANY.SOA",
+    "dns.rdtypes.ANY.TLSA",
+    "dns.rdtypes.ANY.TXT",
+    "dns.rdtypes.IN.A",
+    "dns.rdtypes.IN.AAAA",
+    "dns.rdtypes.IN.SRV",
     "workers.base",
     "workers.notifier",
     "workers.control",
     "workers.trainer",
     "workers.indexer",
+    "workers.scheduler",
     "workers.classifier",
+    "workers.queuerunner",
     "workers.smtp",
     "workers.submission",
     "workers.imap",
@@ -66,6 +90,8 @@ LATE = (
     "dns.resolver",
     "echomox.config.checks",
     "idna",
+    "idna.uts46data",
+    "precis_i18n",
     "pwd",
     "traceback",
 )
@@ -91,11 +117,14 @@ def warm(static: Static, paths: Paths) -> None:
     """In the supervisor, which may read a key that the workers may not: one TLS context, and so one set of session
     ticket keys, for all of them. And the tables that every classifier reads. Raises ConfigError.
     """
+    from echomox.dns.psl import load
     from echomox.filter.lexicon import lexicon
     from echomox.filter.stages.membranes import default_rules
     from echomox.net.tls import server_context
 
     server_context(static.tls, paths.config)
+    server_context(static.tls, paths.config, clients=True)
+    load()
     lexicon()
     default_rules()
 

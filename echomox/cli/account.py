@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import ssl
 from typing import Any
 
+from cryptography.x509 import load_der_x509_certificate
+
 from echomox.cli.console import (
+    CommandError,
     Commands,
     add_password_options,
     ask,
@@ -41,6 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     password = commands.add("set-password", run_password, "give an account another password")
     password.add_argument("name")
     add_password_options(password)
+    certificate = commands.add(
+        "client-cert", run_certificate, "TLS client certificates that log in to an account without a password"
+    )
+    certificate.add_argument("action", choices=("list", "add", "remove"))
+    certificate.add_argument("name", help="of the account")
+    certificate.add_argument("certificate", nargs="?", help="PEM or DER file, or SHA-256 fingerprint")
     commands.add("enable", run_enable, "allow logins again").add_argument("name")
     commands.add("disable", run_disable, "refuse logins; mail still arrives").add_argument("name")
 
@@ -106,6 +117,38 @@ def _set(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     answer = ask(args, "account.set", name=args.name, settings=settings)
     changed = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
     return show(args, answer, [f"account {args.name}: {line}" for line in changed])
+
+
+def run_certificate(args: argparse.Namespace) -> int:
+    found = list(ask(args, "account.show", name=args.name)["Settings"]["client_certificates"])
+    if args.action != "list":
+        if args.certificate is None:
+            raise CommandError("a certificate's file or fingerprint is needed", 2)
+        one = fingerprint(args.certificate)
+        if (one in found) is (args.action == "add"):
+            state = "it already" if one in found else "no such certificate"
+            raise CommandError(f"account {args.name} has {state}: {one}")
+        found = [*found, one] if args.action == "add" else [kept for kept in found if kept != one]
+        ask(args, "account.set", name=args.name, settings={"client_certificates": found})
+    return show(args, {"name": args.name, "client_certificates": found}, found or ["no certificates"])
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 of a certificate, 64 hexadecimal digits: of a file, or as openssl prints it. Raises CommandError."""
+    plain = text.replace(":", "").lower()
+    if len(plain) == 64 and not set(plain) - set("0123456789abcdef"):
+        return plain
+    try:
+        with open(text, "rb") as file:
+            data = file.read(1 << 20)
+        if b"-----BEGIN CERTIFICATE-----" in data:
+            start = data.index(b"-----BEGIN CERTIFICATE-----")
+            end = data.index(b"-----END CERTIFICATE-----", start) + len(b"-----END CERTIFICATE-----")
+            data = ssl.PEM_cert_to_DER_cert(data[start:end].decode("ascii"))
+        load_der_x509_certificate(data)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{text}: neither a certificate nor a fingerprint ({error})") from None
+    return hashlib.sha256(data).hexdigest()
 
 
 def run_password(args: argparse.Namespace) -> int:

@@ -26,6 +26,8 @@ class Family(NamedTuple):
     name: str
     module: str
     help: str
+    own_line: bool = False
+    """Its main(argv) reads the command line by itself."""
 
 
 FAMILIES = (
@@ -34,18 +36,35 @@ FAMILIES = (
     ),
     Family("config", "echomox.cli.config", "check | describe | show the configuration"),
     Family(
-        "account", "echomox.cli.account", "list | show | add | remove | set | set-password | enable | disable"
+        "account",
+        "echomox.cli.account",
+        "list | show | add | remove | set | set-password | client-cert | enable | disable",
     ),
     Family("address", "echomox.cli.address", "list | add | remove addresses of accounts"),
     Family(
         "domain", "echomox.cli.domain", "list | show | add | remove | set | enable | disable | dnsrecords"
     ),
+    Family("alias", "echomox.cli.alias", "list | show | add | remove | set | members of aliases and lists"),
+    Family("ruleset", "echomox.cli.ruleset", "list | add | remove | test rules of an account for its mail"),
     Family("logins", "echomox.cli.logins", "list the login attempts of an account"),
     Family("sessions", "echomox.cli.sessions", "list | end: who is logged in now"),
     Family("block", "echomox.cli.block", "list | add | remove addresses that are refused when they connect"),
+    Family("imapserve", "echomox.cli.imapserve", "IMAP for one account on standard input and output"),
     Family("mailbox", "echomox.cli.mailbox", "list | show the mailboxes of an account"),
     Family("message", "echomox.cli.message", "show | parts | affect | raw of one message"),
+    Family("queue", "echomox.cli.queue", "list | print | hold | schedule | fail | … of mail on its way out"),
+    Family("smtp", "echomox.cli.smtp", "dial | send: the way of a mail to a domain, step by step"),
+    Family("mtasts", "echomox.cli.mtasts", "lookup | list | policy | refresh policies of MTA-STS"),
+    Family("dane", "echomox.cli.dane", "check | dial | makerecord: TLSA records and certificates"),
+    Family("tlsrpt", "echomox.cli.tlsrpt", "lookup where a domain wants reports of TLS trouble"),
     Family("filter", "echomox.cli.filter", "explain a verdict, show stats and words of an account's filter"),
+    Family("dns", "echomox.cli.dns", "lookup: ask one question of DNS"),
+    Family("spf", "echomox.cli.dns", "check | parse: SPF by hand, step by step"),
+    Family("dkim", "echomox.cli.dkim", "verify | sign | lookup | genkey | record: DKIM by hand"),
+    Family("arc", "echomox.cli.dkim", "verify the ARC chain of a message"),
+    Family("dmarc", "echomox.cli.dns", "lookup | check: DMARC by hand, step by step"),
+    Family("dnsbl", "echomox.cli.dns", "check an address in DNS lists, or the lists themselves"),
+    Family("sendmail", "echomox.cli.sendmail", "send a message from standard input, as /usr/sbin/sendmail does", True),
     Family("verifydata", "echomox.cli.verifydata", "check the data of all accounts; --fix repairs"),
     Family("status", "echomox.cli.server", "the running processes"),
     Family("reload", "echomox.cli.server", "take a changed configuration over"),
@@ -84,6 +103,8 @@ def _run(argv: list[str]) -> int:
     family = next((family for family in FAMILIES if family.name == before.family), None)
     if family is None:
         outer.error(f"no command {before.family}; `echomox --help` lists them")
+    if family.own_line:
+        return int(importlib.import_module(family.module).main(before.rest))
     inner = argparse.ArgumentParser(
         prog=f"echomox {family.name}", description=family.help, parents=[common_options()]
     )

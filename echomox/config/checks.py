@@ -7,10 +7,12 @@ lower-case A-labels, file names absolute. Certificates are tried by loading them
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from echomox.config.addresschecks import check_addresses
 from echomox.config.names import (
     ACCOUNT_RULE,
     base_local,
@@ -19,13 +21,16 @@ from echomox.config.names import (
     is_account_name,
     split_address,
 )
-from echomox.config.schema import Account, Domain, Dynamic, Listeners, Static, Tls
+from echomox.config.outbound import check_mta_sts, check_outbound
+from echomox.config.queuechecks import check_queue
+from echomox.config.schema import Account, Certificate, Domain, Dynamic, Listeners, MailAuth, Static, Tls
 from echomox.log import LEVELS
 
 if TYPE_CHECKING:
     from echomox.config.load import Reader
 
 SEPARATORS = "+-_.=#!~^"
+FIELD_NAME = re.compile("[!-9<>-~]{1,76}")  # RFC 5322 3.6.8, without what would break a tag list
 
 
 # -- echomox.toml -----------------------------------------------------------------
@@ -41,14 +46,23 @@ def check_static(reader: Reader, static: Static) -> Static:
     _listeners(reader, static.listeners)
     _auth(reader, static)
     _resolver(reader, static.dns.resolver)
+    static = replace(static, mailauth=_mailauth(reader, static.mailauth))
+    for key in ("dnsbl", "dnswl"):
+        for place, zone in enumerate(getattr(static.filter, key)):
+            try:
+                host_name(zone)
+            except ValueError as error:
+                reader.problem(("filter", key, place), f'"{zone}": {error}')
     if static.user:
         _user(reader, static.user)
+    if not static.queue.schedule:
+        reader.problem(("queue", "schedule"), "has no pauses; at least the first one, 0")
     if static.postmaster and not is_account_name(static.postmaster):
         reader.problem(("postmaster",), f"not an account name; {ACCOUNT_RULE}")
     for package, level in static.logs.levels.items():
         if level not in LEVELS:
             reader.problem(("logs", "levels", package), f'"{level}" is no level; one of {", ".join(LEVELS)}')
-    return replace(static, tls=_tls(reader, static))
+    return replace(static, tls=_tls(reader, static), outbound=check_outbound(reader, static.outbound))
 
 
 def _host(reader: Reader, key: str, name: str) -> str:
@@ -111,6 +125,26 @@ def _resolver(reader: Reader, resolver: str) -> None:
         reader.problem(("dns", "resolver"), f'"{resolver}" is not allowed; "system", "none" or {error}')
 
 
+def _mailauth(reader: Reader, mailauth: MailAuth) -> MailAuth:
+    """Domains become A-labels; a forwarder is a network or a domain."""
+
+    def clean(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
+        found = []
+        for place, text in enumerate(values):
+            network = name == "trusted_forwarders" and ("/" in text or ":" in text or text[-1:].isdigit())
+            try:
+                found.append(str(ipaddress.ip_network(text)) if network else domain_key(text))
+            except ValueError as error:
+                reader.problem(("mailauth", name, place), f'"{text}": {error}')
+        return tuple(found)
+
+    return replace(
+        mailauth,
+        trusted_forwarders=clean("trusted_forwarders", mailauth.trusted_forwarders),
+        trusted_sealers=clean("trusted_sealers", mailauth.trusted_sealers),
+    )
+
+
 def _user(reader: Reader, user: str) -> None:
     import pwd
 
@@ -140,17 +174,57 @@ def _tls(reader: Reader, static: Static) -> Tls:
         if trouble := _unreadable(getattr(tls, name)):
             reader.problem(("tls", name), trouble)
             return tls
+    _pair(reader, ("tls",), tls)
+    if tls.client_ca:
+        tls = replace(tls, client_ca=str(reader.directory / tls.client_ca))
+        _client_ca(reader, tls.client_ca)
+    return replace(tls, names=_tls_names(reader, tls.names))
+
+
+def _pair(reader: Reader, path: tuple[str, ...], pair: Tls | Certificate) -> None:
     try:
         # A password callback that gives nothing: an encrypted key is an error here, not a prompt.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, lambda: "")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pair.certificate, pair.key, lambda: "")
     except ssl.SSLError as error:
         mismatch = error.reason == "KEY_VALUES_MISMATCH"
         key = "key" if mismatch else "certificate"
-        text = f"{tls.key} is not the key of {tls.certificate}" if mismatch else f"no PEM certificate with key: {error}"
-        reader.problem(("tls", key), text)
+        text = f"{pair.key} is not the key of {pair.certificate}" if mismatch else f"no PEM certificate with key: {error}"
+        reader.problem((*path, key), text)
     except (OSError, ValueError) as error:
-        reader.problem(("tls",), f"not usable: {error}")
-    return tls
+        reader.problem(path, f"not usable: {error}")
+
+
+def _client_ca(reader: Reader, file: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
+    except (OSError, ValueError) as error:
+        reader.problem(("tls", "client_ca"), f"{file}: no PEM certificates: {getattr(error, 'strerror', '') or error}")
+
+
+def _tls_names(reader: Reader, names: dict[str, Certificate]) -> dict[str, Certificate]:
+    """By A-labels, "*." kept."""
+    found = {}
+    for name, pair in names.items():
+        path = ("tls", "names", name)
+        star = "*." if name.startswith("*.") else ""
+        try:
+            key = star + domain_key(name.removeprefix("*."))
+        except ValueError as error:
+            reader.problem(path, str(error))
+            continue
+        missing = "certificate" if not pair.certificate else "key" if not pair.key else ""
+        if missing:
+            reader.problem(path, f"certificate and key belong together; {missing} is missing")
+            continue
+        pair = Certificate(str(reader.directory / pair.certificate), str(reader.directory / pair.key))
+        troubles = [(part, _unreadable(getattr(pair, part))) for part in ("certificate", "key")]
+        for part, trouble in troubles:
+            if trouble:
+                reader.problem((*path, part), trouble)
+        if not any(trouble for _, trouble in troubles):
+            _pair(reader, path, pair)
+        found[key] = pair
+    return found
 
 
 def _unreadable(name: str) -> str:
@@ -182,7 +256,7 @@ def check_dynamic(reader: Reader, dynamic: Dynamic) -> Dynamic:
         if not is_account_name(name):
             reader.problem(("accounts", name), f"not an account name; {ACCOUNT_RULE}")
         _account(reader, name, account, domains, taken)
-    return replace(dynamic, domains=domains)
+    return check_queue(reader, check_addresses(reader, replace(dynamic, domains=domains), taken))
 
 
 def _domain(reader: Reader, path: tuple[str | int, ...], domain: Domain) -> Domain:
@@ -201,10 +275,21 @@ def _domain(reader: Reader, path: tuple[str | int, ...], domain: Domain) -> Doma
             reader.problem((*here, "key"), "missing; the PEM file of the private key")
         elif trouble := _unreadable(file):
             reader.problem((*here, "key"), trouble)
+        for name in ("headers", "oversign"):
+            for number, header in enumerate(getattr(dkim, name)):
+                if not FIELD_NAME.fullmatch(header):
+                    reader.problem((*here, name, number), f'"{header}" is no name of a header field')
         keys.append(replace(dkim, key=file))
     if len({key.selector for key in keys}) != len(keys):
         reader.problem((*path, "dkim"), "two keys with the same selector")
-    return replace(domain, dkim=tuple(keys))
+    alias_of = domain.alias_of
+    if alias_of:
+        try:
+            alias_of = domain_key(alias_of)
+        except ValueError as error:
+            reader.problem((*path, "alias_of"), str(error))
+    mta_sts = check_mta_sts(reader, (*path, "mta_sts"), domain.mta_sts)
+    return replace(domain, dkim=tuple(keys), alias_of=alias_of, mta_sts=mta_sts)
 
 
 def _account(reader: Reader, name: str, account: Account, domains: dict[str, Domain], taken: dict[str, str]) -> None:
@@ -214,6 +299,12 @@ def _account(reader: Reader, name: str, account: Account, domains: dict[str, Dom
             (*path, "junk_filter"),
             f"junk ({account.junk_filter.junk}) may not be above reject ({account.junk_filter.reject})",
         )
+    for place, fingerprint in enumerate(account.client_certificates):
+        here: tuple[str | int, ...] = (*path, "client_certificates", place)
+        if len(fingerprint) != 64 or set(fingerprint) - set("0123456789abcdef"):
+            reader.problem(here, "a SHA-256 fingerprint is 64 of 0-9 a-f")
+        elif taken.setdefault(f"certificate {fingerprint}", name) != name:
+            reader.problem(here, f"belongs to account {taken[f'certificate {fingerprint}']} already")
     for place, address in enumerate(account.addresses):
         here = (*path, "addresses", place)
         try:

@@ -15,7 +15,7 @@ from dataclasses import MISSING, Field, is_dataclass
 from typing import Any
 
 from echomox.config.load import allowed, key_text, layout
-from echomox.config.schema import Account, Dkim, Domain, Dynamic, Static
+from echomox.config.schema import Account, Alias, Dkim, Domain, Dynamic, Ruleset, Static
 
 STATIC_HEAD = """\
 # echomox.toml: the part of the configuration that is read at start.
@@ -53,8 +53,11 @@ def sample_static() -> str:
 def sample_dynamic() -> str:
     """conf/domains.toml"""
     domain = Domain(dkim=(Dkim("2026a", "ed25519", "dkim/example.com.2026a.pem"),))
-    account = Account(addresses=("you@example.com", "@example.com"), full_name="You")
-    return dynamic_text(Dynamic({"example.com": domain}, {"you": account}), full=True)
+    rule = Ruleset(verified_domain="lists.example.org", list_allow_domain="lists.example.org", mailbox="Lists")
+    account = Account(addresses=("you@example.com", "@example.com"), full_name="You", rulesets=(rule,))
+    alias = Alias(members=("you@example.com", "friend@example.org"), description="A team.")
+    dynamic = Dynamic({"example.com": domain}, {"you": account}, aliases={"team@example.com": alias})
+    return dynamic_text(dynamic, full=True)
 
 
 def _table(path: tuple[str | int, ...], value: Any, full: bool) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Every DNS record that a mail domain should publish. Pure: facts in, records out.
 
 RFC 5321 5.1 (MX), RFC 7208 (SPF), RFC 6376 3.6.1 and RFC 8463 (DKIM), RFC 7489 6.3 (DMARC), RFC 8461 3.1
-(MTA-STS), RFC 8460 3 (TLSRPT), RFC 6186 and RFC 8314 5.1 (SRV of clients), RFC 8659 (CAA), RFC 7505 (null MX
-is what a host without mail has). A TXT value longer than 255 bytes is given in several strings (RFC 7208
-3.3).
+(MTA-STS), RFC 8460 3 (TLSRPT), RFC 7672 (TLSA), RFC 6186 and RFC 8314 5.1 (SRV of clients), RFC 8659 (CAA),
+RFC 7505 (null MX is what a host without mail has). A TXT value longer than 255 bytes is given in several strings
+(RFC 7208 3.3).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Record(NamedTuple):
 class Facts:
     """What the records say. dkim: (selector, algorithm, base64 of the public key). addresses: of the host;
     the placeholders of `PLACEHOLDERS` when they are not known. policy_id: of MTA-STS, 1 to 32 letters and
-    digits.
+    digits. tlsa: record of the host's certificate in zone file form, "" for none.
     """
 
     domain: str
@@ -45,6 +45,7 @@ class Facts:
     submissions: int = 465
     imap: int = 143
     imaps: int = 993
+    tlsa: str = ""
 
 
 PLACEHOLDERS = ("192.0.2.1", "2001:db8::1")
@@ -96,7 +97,7 @@ def _policies(facts: Facts) -> Iterator[Record]:
     yield Record("_dmarc." + domain, "TXT", quoted(dmarc), "DMARC: refuse what is neither SPF nor DKIM")
     yield Record("mta-sts." + domain, "CNAME", facts.hostname + ".", "host of the MTA-STS policy")
     sts = f"v=STSv1; id={facts.policy_id}"
-    yield Record("_mta-sts." + domain, "TXT", quoted(sts), "MTA-STS: give it a new id when the policy changes")
+    yield Record("_mta-sts." + domain, "TXT", quoted(sts), "MTA-STS: the id changes when the policy does")
     tlsrpt = f"v=TLSRPTv1; rua=mailto:{facts.reports}"
     yield Record("_smtp._tls." + domain, "TXT", quoted(tlsrpt), "reports of failed TLS to us")
 
@@ -123,3 +124,6 @@ def _clients(facts: Facts) -> Iterator[Record]:
 def _certificates(facts: Facts) -> Iterator[Record]:
     issuer = '0 issue "letsencrypt.org"'
     yield Record(facts.domain + ".", "CAA", issuer, "who may issue certificates for the domain")
+    if facts.tlsa:
+        note = "DANE, of use with DNSSEC: the key in tls.key; keep the key when the certificate is renewed"
+        yield Record(f"_25._tcp.{facts.hostname}.", "TLSA", facts.tlsa, note)

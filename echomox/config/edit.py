@@ -15,13 +15,14 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Array
 
-from echomox.config.checks import check_together
+from echomox.config.checks import address_key, check_together
 from echomox.config.describe import table_text, toml_value
 from echomox.config.files import write_atomic, writers_lock
 from echomox.config.load import ConfigProblems, Reader, key_text, load_static, parse_dynamic
+from echomox.config.names import domain_key
 from echomox.config.paths import Paths
 from echomox.config.positions import Path, Statement, key_of, statements
-from echomox.config.schema import Account, Domain, Dynamic, Static
+from echomox.config.schema import Account, Alias, Domain, Dynamic, Ruleset, Static
 from echomox.errors import ConfigError
 
 
@@ -82,14 +83,80 @@ class Draft:
         for path, value in values.items():
             self._set(("domains", written, *path), value)
 
+    # aliases and rulesets
+
+    def add_alias(self, address: str, alias: Alias) -> None:
+        self._append(("aliases", address), alias)
+
+    def remove_alias(self, address: str) -> None:
+        self._remove(("aliases", self._known("aliases", address)))
+
+    def set_alias(self, address: str, values: Mapping[tuple[str, ...], Any]) -> None:
+        written = self._known("aliases", address)
+        for path, value in values.items():
+            self._set(("aliases", written, *path), value)
+
+    def add_ruleset(self, account: str, rule: Ruleset, before: int = 0) -> int:
+        """Before that rule, counted from 1; 0: at the end. Returns its number."""
+        self._known("accounts", account)
+        path = ("accounts", account, "rulesets")
+        there = self._tables(path)
+        block = ("[" + table_text(path, rule).replace("]\n", "]]\n", 1)).split("\n")
+        if 1 <= before <= len(there):
+            self._insert(there[before - 1][0] - 1, block)
+        else:
+            before = len(there) + 1
+            self.text = self.text.rstrip("\n") + "\n\n" + "\n".join(block)
+        self._counted(path, len(there) + 1)
+        return before
+
+    def remove_ruleset(self, account: str, number: int) -> None:
+        """Counted from 1."""
+        path = ("accounts", account, "rulesets")
+        there = self._tables(path)
+        if not 1 <= number <= len(there):
+            raise _by_hand(path)
+        first, last = there[number - 1]
+        lines = self.text.split("\n")
+        if last < len(lines) and not lines[last].strip():
+            last += 1
+        del lines[first - 1 : last]
+        self.text = "\n".join(lines).rstrip("\n") + "\n"
+        self._counted(path, len(there) - 1)
+
+    def _tables(self, path: tuple[str, ...]) -> list[tuple[int, int]]:
+        """First and last line of each element of a list of tables, its own tables included."""
+        found: list[tuple[int, int]] = []
+        within = False
+        for statement in statements(self.text):
+            if statement.kind == "array" and statement.path[:-1] == path:
+                found.append((statement.first, statement.last))
+                within = True
+            elif statement.kind in ("table", "array"):
+                within = within and statement.path[: len(path)] == path
+            if within and statement.kind:
+                found[-1] = found[-1][0], statement.last
+        return found
+
+    def _counted(self, path: Path, wanted: int) -> None:
+        self._take(self.text, lambda table: len(_dig(table, path) or ()) == wanted, path)
+
     def _known(self, kind: str, name: str) -> str:
         """The name as it is written in the file; raises ConfigError with what to do."""
-        from echomox.config.names import domain_key
-
         for written in Reader(self.paths.dynamic, self.text.encode()).table.get(kind, {}):
             if written == name or (kind == "domains" and domain_key(written) == name):
                 return str(written)
-        raise ConfigError(f"no {kind[:-1]} {name}; `echomox {kind[:-1]} list` shows what there is")
+            if kind == "aliases" and self._same_alias(written, name):
+                return str(written)
+        singular = kind.removesuffix("es" if kind == "aliases" else "s")
+        raise ConfigError(f"no {singular} {name}; `echomox {singular} list` shows what there is")
+
+    def _same_alias(self, written: str, name: str) -> bool:
+        try:
+            keys = {address_key(one, self.dynamic.domains)[0] for one in (written, name)}
+        except ValueError:
+            return False
+        return len(keys) == 1 and "" not in keys
 
     # the text
 

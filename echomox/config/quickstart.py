@@ -21,6 +21,7 @@ from echomox.config.files import Owner, give, make_directories, write_atomic
 from echomox.config.hostcheck import Finding, check_host, own_addresses, real_network
 from echomox.config.keys import dkim_public, new_dkim_key, new_password, self_signed
 from echomox.config.names import host_name, is_account_name, split_address
+from echomox.config.outbound import own_policy_id
 from echomox.config.paths import Paths
 from echomox.config.schema import Account, Dkim, Domain, Dynamic, Static, Tls
 from echomox.errors import ConfigError
@@ -164,7 +165,7 @@ def facts_of(plan: Plan, dkim: tuple[tuple[str, str, str], ...]) -> Facts:
         hostname=plan.static.hostname,
         addresses=tuple(own_addresses()) or PLACEHOLDERS,
         dkim=dkim,
-        policy_id=plan.now.strftime("%Y%m%dT%H%M%S"),
+        policy_id=own_policy_id(plan.dynamic.domains[plan.domain], plan.static.hostname),
         reports=plan.address,
     )
 

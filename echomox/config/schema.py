@@ -194,6 +194,11 @@ class Filter:
         2.0, "How long a delivery waits for the classifiers before it goes on without.", low=0.1
     )
     learn_interval: float = option(1.0, "Pause between looks of the trainer for new moves and flags.", low=0.1)
+    shared_prior: bool = option(
+        False,
+        "Let the accounts of this server share what their networks have learned: sums of states over all their trained "
+        "mail, no words and no addresses; young accounts begin from it. Off: nothing of one account is seen by another.",
+    )
     authserv_id: str = option("", "Name in Authentication-Results; empty: the host name.")
     dnsbl: tuple[str, ...] = option(
         (),
@@ -287,7 +292,7 @@ class Outbound:
     block_timeout: float = option(180.0, "Silence of the network while a message goes out.", low=0.05)
     end_timeout: float = option(600.0, "Reply to the end of a message.", low=0.05)
     attempt_timeout: float = option(
-        1800.0, "Longest time of one try with all its hosts; what was not decided by then is tried again later.", low=0.2
+        1800.0, "Longest time of one try with all its hosts; what is undecided then is tried again later.", low=0.2
     )
     addresses: int = option(6, "Addresses that are tried in one try.", low=1, high=100)
     idle_time: float = option(
@@ -418,12 +423,12 @@ class MtaSts:
 
     mode: str = option(
         "none",
-        "none: no policy. testing: others report trouble but deliver. enforce: others deliver only with TLS and a right "
-        "certificate.",
+        "none: no policy. testing: others report trouble but deliver. enforce: others deliver only with TLS and a "
+        "right certificate.",
         choices=("none", "testing", "enforce"),
     )
     max_age: int = option(604_800, "Seconds for which others may remember it.", low=86_400, high=31_557_600)
-    mx: tuple[str, ...] = option((), 'MX hosts, "*.example.org" for any one label; empty: the host name of this server.')
+    mx: tuple[str, ...] = option((), 'MX hosts, "*.example.org" for any one label; empty: this host\'s name.')
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@ look-up.
 
 RFC 5321 2.4 (case of local parts is the domain's business: `case_sensitive`), 4.5.1 (postmaster in any case,
 also without a domain), RFC 5890 (domains are compared as A-labels), RFC 5233 (separators). An address is
-looked for without what follows a separator, then as the domain's catch-all ("@domain").
+looked for without what follows a separator among the accounts', then among the aliases, then as the domain's
+catch-all ("@domain"), which takes all but what its account refuses. An address at a domain that is another's
+(`alias_of`) is the same one there.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from echomox.config.files import write_atomic
 from echomox.config.load import ConfigProblems, Reader, load_dynamic, parse_dynamic
 from echomox.config.names import base_local, domain_key, split_address
 from echomox.config.paths import Paths
-from echomox.config.schema import Account, Domain, Dynamic, Static
+from echomox.config.schema import Account, Alias, Domain, Dynamic, Static
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,15 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """An alias or list. address: as it was given, its domain normalised. name: its key in `Dynamic.aliases`."""
+
+    name: str
+    address: str
+    alias: Alias
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """reason: "domain" (not ours), "user" (no such address), "disabled" (the domain is, for now)."""
 
@@ -38,6 +49,8 @@ class Unknown:
 
 
 _NOT_OURS, _NO_USER, _DISABLED = Unknown("domain"), Unknown("user"), Unknown("disabled")
+_HOST_USERS = frozenset({"postmaster", "mailer-daemon"})
+"""Of the host's own name."""
 
 
 class Snapshot:
@@ -45,16 +58,16 @@ class Snapshot:
     for.
     """
 
-    __slots__ = ("_addresses", "_known", "_logins", "_postmaster", "dynamic", "generation", "hostname")
+    __slots__ = ("_addresses", "_known", "_logins", "dynamic", "generation", "hostname", "postmaster")
 
     def __init__(self, dynamic: Dynamic, static: Static, generation: int) -> None:
         """dynamic: as `load_dynamic` gives it, checked."""
         self.generation = generation
         self.dynamic = dynamic
         self.hostname = static.hostname
-        self._postmaster = static.postmaster or _first_account(dynamic)
+        self.postmaster = static.postmaster or _first_account(dynamic)
         self._addresses: dict[str, str] = {}  # comparison form -> account; catch-all as "@domain"
-        self._known: dict[str, Recipient | Unknown] = {}  # address as usually given -> ready answer
+        self._known: dict[str, Recipient | Group | Unknown] = {}  # address as usually given -> ready answer
         self._logins: dict[str, str] = {}
         domains = dict(dynamic.domains)
         for name, account in dynamic.accounts.items():
@@ -66,8 +79,11 @@ class Snapshot:
                     self._known[key] = _DISABLED if disabled else Recipient(name, key)
             if not account.disabled:
                 self._logins[name] = name
+        for key, alias in dynamic.aliases.items():
+            disabled = domains[key.rpartition("@")[2]].disabled
+            self._known[key] = _DISABLED if disabled else Group(key, key, alias)
 
-    def recipient(self, address: str) -> Recipient | Unknown:
+    def recipient(self, address: str) -> Recipient | Group | Unknown:
         """Where mail to an address goes (without <>). Never raises: what is no address is "user" or
         "domain".
         """
@@ -76,11 +92,11 @@ class Snapshot:
             return ready
         if "@" not in address:
             # RFC 5321 4.5.1: <postmaster> without a domain is ours.
-            found = self._postmaster if address.lower() == "postmaster" else ""
+            found = self.postmaster if address.lower() == "postmaster" else ""
             return Recipient(found, address) if found else _NO_USER
         return self._resolve(address)
 
-    def _resolve(self, address: str) -> Recipient | Unknown:
+    def _resolve(self, address: str) -> Recipient | Group | Unknown:
         domains = self.dynamic.domains
         try:
             local, key = _split(address, domains)
@@ -88,22 +104,37 @@ class Snapshot:
             return _NO_USER if self.is_local_domain(address.rpartition("@")[2]) else _NOT_OURS
         domain = domains.get(key)
         if domain is None:
-            ours = key == self.hostname and local.lower() == "postmaster" and self._postmaster
-            return Recipient(self._postmaster, f"{local}@{key}") if ours else _NOT_OURS
+            ours = key == self.hostname and local.lower() in _HOST_USERS and self.postmaster
+            return Recipient(self.postmaster, f"{local}@{key}") if ours else _NOT_OURS
         if domain.disabled:
             return _DISABLED
-        account = self._account_at(local, key, domain) if local else ""
-        return Recipient(account, f"{address.rpartition('@')[0]}@{key}") if account else _NO_USER
+        if domain.alias_of:
+            key, domain = domain.alias_of, domains[domain.alias_of]
+        if not local:
+            return _NO_USER
+        given = f"{address.rpartition('@')[0]}@{key}"
+        found = self._found_at(local, key, domain)
+        return Group(found.name, given, found.alias) if isinstance(found, Group) else _answer(found, given)
 
-    def _account_at(self, local: str, key: str, domain: Domain) -> str:
+    def _found_at(self, local: str, key: str, domain: Domain) -> str | Group:
+        """The account, "" for none, or the alias."""
         addresses = self._addresses
         lower = local.lower()
-        base = base_local(lower if not domain.case_sensitive else local, domain.separators)
+        whole = local if domain.case_sensitive else lower
+        base = base_local(whole, domain.separators)
         if account := addresses.get(f"{base}@{key}"):
             return account
+        name = f"{base}@{key}"
+        if (alias := self.dynamic.aliases.get(name)) is not None:
+            return Group(name, name, alias)
         if lower.startswith("postmaster") and base_local(lower, domain.separators) == "postmaster":
-            return addresses.get(f"postmaster@{key}", self._postmaster)
-        return addresses.get("@" + key, "")
+            return addresses.get(f"postmaster@{key}", self.postmaster)
+        account = addresses.get("@" + key, "")
+        if account:
+            refused = self.dynamic.accounts[account].refuse
+            if refused and (f"{whole}@{key}" in refused or name in refused):
+                return ""
+        return account
 
     def is_local_domain(self, domain: str) -> bool:
         return self.domain(domain) is not None
@@ -132,6 +163,8 @@ class Snapshot:
         domain = self.dynamic.domains.get(key)
         if domain is None or not local:
             return None
+        if domain.alias_of:
+            key, domain = domain.alias_of, self.dynamic.domains[domain.alias_of]
         account = self._addresses.get(f"{local if domain.case_sensitive else local.lower()}@{key}")
         return self._logins.get(account) if account else None
 
@@ -144,9 +177,36 @@ class Snapshot:
         return MappingProxyType(dict(self.dynamic.accounts))
 
     def may_send_as(self, account: str, address: str) -> bool:
-        """Whether mail to that address would come to this account, so that it may send in its name."""
+        """Whether mail to that address would come to this account, so that it may send in its name; of an alias,
+        whether that lets its members."""
         found = self.recipient(address)
+        if isinstance(found, Group):
+            return found.alias.allow_send_as and account in self.members(found)[0]
         return isinstance(found, Recipient) and found.account == account
+
+    def members(self, group: Group) -> tuple[dict[str, Recipient], list[str]]:
+        """(members here, by account, each once; addresses elsewhere), members of aliases among the members
+        included. An alias that is reached a second time adds nothing, so circles end."""
+        here: dict[str, Recipient] = {}
+        elsewhere: dict[str, None] = {}
+        seen = {group.name}
+        waiting = [group]
+        while waiting:
+            for address in waiting.pop().alias.members:
+                found = self.recipient(address)
+                if isinstance(found, Recipient):
+                    here.setdefault(found.account, found)
+                elif isinstance(found, Unknown):
+                    if found.reason == "domain":
+                        elsewhere.setdefault(address)
+                elif found.name not in seen:
+                    seen.add(found.name)
+                    waiting.append(found)
+        return here, list(elsewhere)
+
+
+def _answer(account: str, address: str) -> Recipient | Unknown:
+    return Recipient(account, address) if account else _NO_USER
 
 
 def _split(address: str, domains: Mapping[str, Domain]) -> tuple[str, str]:

@@ -1,7 +1,11 @@
 """The receive line's second half: a whole message to the mailboxes of local accounts (S21, decision 5).
 
-parse once → classify once for all accounts → `filter.decide` per account → one `Addition` with a target per
-account → `Committer.add` → the reply. When `deliver` has returned a 250, the message survives a power cut.
+parse once → checks of who it is from (`authcheck`) → classify once for all accounts → `filter.decide` per account →
+one `Addition` with a target per account → `Committer.add` → the reply. When `deliver` has returned a 250, the message
+survives a power cut.
+
+Mail that fails DMARC is refused with 550 5.7.26, for all recipients, where its domain's owner and the configuration
+want it so (`authpolicy`); "quarantine" puts it into Junk, unless the account's filter is off or only tried (shadow).
 
 One answer stands for several accounts: all reject → 550 5.7.1 and each gets its copy in Rejects; any
 accepts → 250, and the rejecting ones get it in Junk; never a bounce. Classifiers that are late or gone
@@ -19,22 +23,38 @@ import errno
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from echomox.config.schema import JunkFilter, Static
 from echomox.config.snapshot import Snapshot
+from echomox.delivery.authcheck import Checked, MailChecks
+from echomox.delivery.placement import PLAIN, Decided, Facts, Placement, Rules, Ruling
 from echomox.errors import Reply
-from echomox.filter.decide import Decision, decide
+from echomox.filter.decide import Decision, decide, quarantined
 from echomox.ipc.schema import Classify, Verdict
 from echomox.log import Log
-from echomox.message.authres import format_authres
+from echomox.message.authres import format_authres, without_forged
 from echomox.message.header import Limits as ParserLimits
 from echomox.message.mime import parse
 from echomox.message.structure import Structure
 from echomox.message.trace import Hop, delivered_to, received_field, return_path
-from echomox.store.engine import Addition, Committer, Engine, NoSuchAccount, StoreError, Target
+from echomox.queue.database import QueueError
+from echomox.queue.model import QueueFull
+from echomox.store.engine import (
+    DEFAULT_MAILBOXES,
+    Addition,
+    BadMailboxName,
+    Committer,
+    Engine,
+    LimitExceeded,
+    MailboxExists,
+    NoSuchAccount,
+    NoSuchMailbox,
+    StoreError,
+    Target,
+)
 
 PARSED_IN_LOOP = 1 << 20
 FULL = Reply(452, "4.3.1", "Insufficient system storage, try again later")
@@ -47,17 +67,27 @@ COUNTERS = {"inbox": "delivered_inbox", "junk": "delivered_junk", "reject": "del
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One accepted recipient. address: as the message is delivered to it."""
+    """One accepted recipient. address: as the message is delivered to it. via: the alias, or other address of ours,
+    that led there. relay: addresses elsewhere that the message is sent on to. keep: False for one that the account
+    only judges, and gets when it is junk. returned: the message is a report on its way back to who wrote the mail
+    that we sent on. notify, orcpt: what RCPT asked for (RFC 3461)."""
 
     account: str
     address: str
     mailbox: str = "INBOX"
+    via: str = ""
+    relay: tuple[str, ...] = ()
+    keep: bool = True
+    returned: bool = False
+    notify: frozenset[str] = frozenset()
+    orcpt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A message and the envelope it came in. source: its bytes, or None and then it is the spool file `spool`
-    ("<worker>/<name>"), read by `read`. protocol, tls: as in message.trace.Hop. id: unique for ever."""
+    ("<worker>/<name>"), read by `read`. protocol, tls: as in message.trace.Hop. id: unique for ever. login: the account
+    that submitted it, "" from other servers. require_tls: RFC 8689."""
 
     id: str
     cid: str
@@ -72,6 +102,12 @@ class Incoming:
     protocol: str
     tls: str
     received: float
+    login: str = ""
+    smtputf8: bool = False
+    eightbit: bool = False
+    require_tls: bool = False
+    envid: str = ""
+    ret: str = ""
 
 
 class Host(Protocol):
@@ -93,7 +129,8 @@ Fallback = Callable[[Classify], Sequence[Verdict]]
 
 
 class LocalDelivery:
-    """One per worker. classifiers None: nothing is classified (submission); fallback: asked when they give nothing."""
+    """One per worker. classifiers None: nothing is classified (submission); fallback: asked when they give nothing.
+    checks None: nobody is asked who the mail is from (submission too)."""
 
     def __init__(
         self,
@@ -102,6 +139,8 @@ class LocalDelivery:
         committer: Committer,
         classifiers: Classifiers | None = None,
         fallback: Fallback = lambda request: (),
+        checks: MailChecks | None = None,
+        rules: Rules = PLAIN,
     ) -> None:
         limits = host.static.limits
         self._host = host
@@ -109,63 +148,145 @@ class LocalDelivery:
         self._committer = committer
         self._classifiers = classifiers
         self._fallback = fallback
+        self._checks = checks
+        self._rules = rules
         self._parser_limits = ParserLimits(
             header_size=limits.header_size, depth=limits.mime_depth, parts=limits.mime_parts
         )
         self._thread = ThreadPoolExecutor(1, "parse")
         hostname = host.static.hostname
-        self._authres = format_authres(host.static.filter.authserv_id or hostname, ())
+        self._authserv_id = host.static.filter.authserv_id or hostname
+        self._authres = format_authres(self._authserv_id, ())
 
     async def deliver(self, mail: Incoming) -> Reply:
-        """The final reply: 250, 550 for spam, 451 or 452 when nothing was stored. Does not raise for
+        """The final reply: 250, 550 for spam and forgery, 451 or 452 when nothing was stored. Does not raise for
         trouble of store and disk."""
         try:
-            structure = await self._parse(mail)
+            structure, header = await self._parse(mail)
+            checked = await self._check(mail, structure)
+            mail = self._cleaned(mail, checked)
+            auth = checked.results if checked is not None else None
+            facts = Facts(mail, header, structure, auth, self._host.snapshot(), self._trace(mail, checked))
+            refusal = await self._rules.refuse(facts)
+            if refusal is not None:
+                return self._refuse_all(mail, refusal)
             destinations = unique(mail.destinations)
-            decisions = await self._decide(mail, destinations)
-            refused = all(decision.place == "reject" for decision, _ in decisions)
-            targets = [
-                self._target(mail, destination, decision, verdict, refused)
-                for destination, (decision, verdict) in zip(destinations, decisions)
-            ]
-            source = mail.spool if mail.source is None else mail.source
-            addition = Addition(
-                source, structure, targets, mail.id, mail.received, mail.mail_from, mail.remote_ip
-            )
-            await self._add(addition)
-        except StoreError as error:
+            rulings = [self._rules.ruling(facts, destination) for destination in destinations]
+            if checked is not None and checked.refusal is not None and not any(map(exempt, rulings)):
+                return self._refuse(mail, checked, checked.refusal)
+            decided = await self._decide(mail, destinations, rulings, checked)
+            placed = await self._rules.settle(facts, rulings, decided)
+            refused = all(placement.place == "reject" for placement in placed)
+            if not refused:
+                await self._rules.forward(facts, decided, placed)
+            targets = self._targets(facts, decided, placed, refused)
+            if targets:
+                source = mail.spool if mail.source is None else mail.source
+                await self._add(
+                    Addition(source, structure, targets, mail.id, mail.received, mail.mail_from, mail.remote_ip)
+                )
+        except QueueFull as error:
+            self._host.log.error("message not sent on", cid=mail.cid, error=str(error))
+            return error.reply
+        except (StoreError, QueueError) as error:
             self._host.log.error("message not stored", cid=mail.cid, error=str(error))
             return STORE_TROUBLE
         except OSError as error:
             self._host.log.error("message not stored", cid=mail.cid, error=str(error))
             return FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_TROUBLE
-        self._note(mail, targets, [decision for decision, _ in decisions], refused)
-        return REJECTED if refused else Reply(250, "2.0.0", f"Accepted, id {mail.id}")
+        self._note(mail, targets, placed, refused)
+        return refusal_reply(placed) if refused else Reply(250, "2.0.0", f"Accepted, id {mail.id}")
 
-    async def _parse(self, mail: Incoming) -> Structure:
+    async def _parse(self, mail: Incoming) -> tuple[Structure, bytes]:
+        """And the header block."""
         if mail.size <= PARSED_IN_LOOP:
-            return parse(mail.read(), self._parser_limits)
+            return _read_and_parse(mail.read, self._parser_limits)
         work = partial(_read_and_parse, mail.read, self._parser_limits)
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    async def _check(self, mail: Incoming, structure: Structure) -> Checked | None:
+        """Who it is from. An exception of ours costs the checks, not the mail."""
+        if self._checks is None:
+            return None
+        try:
+            return await self._checks.check(mail, structure.header_size)
+        except OSError:
+            raise
+        except Exception:
+            self._host.log.exception("mail not checked", cid=mail.cid)
+            self._host.count("exceptions")
+            return None
+
+    def _refuse(self, mail: Incoming, checked: Checked, reply: Reply) -> Reply:
+        dmarc = checked.results.dmarc
+        self._host.count("smtp_messages_refused")
+        self._host.count("dmarc_refused")
+        self._host.log.info(
+            "message refused by DMARC",
+            cid=mail.cid, id=mail.id, remote=mail.remote_ip, mail_from=mail.mail_from, size=mail.size,
+            author=dmarc.from_domain, policy_of=dmarc.domain, spf=checked.results.spf.result,
+            dkim=",".join(f"{each.domain}:{each.result}" for each in checked.results.dkim),
+        )  # fmt: skip
+        return reply
+
+    def _refuse_all(self, mail: Incoming, reply: Reply) -> Reply:
+        self._host.count("smtp_messages_refused")
+        self._host.log.info(
+            "message refused", cid=mail.cid, id=mail.id, remote=mail.remote_ip, mail_from=mail.mail_from,
+            size=mail.size, reply=reply,
+        )  # fmt: skip
+        return reply
+
+    def _cleaned(self, mail: Incoming, checked: Checked | None) -> Incoming:
+        """Without Authentication-Results that claim to be ours: their names are written over, no byte moves."""
+        if self._checks is None or checked is None or not checked.forged:
+            return mail
+        self._host.log.info("forged Authentication-Results", cid=mail.cid, id=mail.id, fields=len(checked.forged))
+        if mail.source is None:
+            self._checks.overwrite(mail.spool, checked.forged)
+            return mail
+        source = without_forged(mail.source, checked.forged)
+        return replace(mail, source=source, read=lambda: source)
+
     async def _decide(
-        self, mail: Incoming, destinations: Sequence[Destination]
-    ) -> list[tuple[Decision, Verdict | None]]:
+        self,
+        mail: Incoming,
+        destinations: Sequence[Destination],
+        rulings: Sequence[Ruling],
+        checked: Checked | None,
+    ) -> list[Decided]:
         """One per destination, in their order."""
         if self._classifiers is None:
-            return [(NOT_FILTERED, None)] * len(destinations)
-        snapshot = self._host.snapshot()
-        filters = [snapshot.account(destination.account).junk_filter for destination in destinations]
-        asked = tuple(
-            destination.account
-            for destination, junk_filter in zip(destinations, filters)
-            if junk_filter.mode != "off"
-        )
-        verdicts = {verdict.account: verdict for verdict in await self._classify(mail, asked)} if asked else {}
+            return [Decided(destination, NOT_FILTERED) for destination in destinations]
+        evidence = () if checked is None else checked.evidence
+        # Of what a trusted forwarder has sent on, the peer and what was checked of it say nothing (S39).
+        sent_on = replace(mail, mail_from="", remote_ip="", helo="", tls="TLS")
+        verdicts: dict[str, Verdict] = {}
+        for forwarder, shown, known in ((False, mail, evidence), (True, sent_on, ())):
+            asked = [
+                destination.account
+                for destination, ruling in zip(destinations, rulings)
+                if ruling.forwarder is forwarder and ruling.junk_filter.mode != "off"
+            ]
+            found = await self._classify(shown, tuple(dict.fromkeys(asked)), known) if asked else ()
+            verdicts.update((verdict.account, verdict) for verdict in found)
         return [
-            self._decision(mail, junk_filter, verdicts.get(destination.account))
-            for destination, junk_filter in zip(destinations, filters)
+            self._judged(mail, destination, ruling, verdicts.get(destination.account), checked)
+            for destination, ruling in zip(destinations, rulings)
         ]
+
+    def _judged(
+        self, mail: Incoming, to: Destination, ruling: Ruling, verdict: Verdict | None, checked: Checked | None
+    ) -> Decided:
+        """What filter and DMARC say for one destination."""
+        decision, verdict = self._decision(mail, ruling.junk_filter, verdict)
+        if checked is None or exempt(ruling):
+            return Decided(to, decision, verdict)
+        if checked.refusal is not None:
+            return Decided(to, replace(decision, place="reject", reason="dmarc-reject"), verdict, checked.refusal)
+        if checked.done.what == "quarantine":
+            decision = quarantined(ruling.junk_filter, decision, verdict)
+        return Decided(to, decision, verdict)
 
     def _decision(
         self, mail: Incoming, junk_filter: JunkFilter, verdict: Verdict | None
@@ -180,11 +301,21 @@ class LocalDelivery:
             self._host.count("exceptions")
             return decide(junk_filter, None), None
 
-    async def _classify(self, mail: Incoming, accounts: tuple[str, ...]) -> Sequence[Verdict]:
+    async def _classify(
+        self, mail: Incoming, accounts: tuple[str, ...], evidence: tuple[tuple[str, str], ...]
+    ) -> Sequence[Verdict]:
         """A verdict per account, by the classifiers or else by this process; counts which."""
         assert self._classifiers is not None
         request = Classify(
-            mail.cid, accounts, mail.source, mail.spool, mail.mail_from, mail.remote_ip, mail.helo, bool(mail.tls)
+            mail.cid,
+            accounts,
+            mail.source,
+            mail.spool,
+            mail.mail_from,
+            mail.remote_ip,
+            mail.helo,
+            bool(mail.tls),
+            evidence,
         )
         found: Sequence[Verdict] | None = await self._classifiers.classify(request)
         if found is None:
@@ -200,35 +331,47 @@ class LocalDelivery:
                 self._host.count(counter, number)
         return found
 
-    def _target(
-        self, mail: Incoming, to: Destination, decision: Decision, verdict: Verdict | None, refused: bool
-    ) -> Target:
-        if decision.place == "inbox":
-            mailbox = to.mailbox
+    def _targets(
+        self, facts: Facts, decided: Sequence[Decided], placed: Sequence[Placement], refused: bool
+    ) -> list[Target]:
+        """Of those who keep it, each account once."""
+        found: dict[str, Target] = {}
+        for one, placement in zip(decided, placed):
+            if placement.keep and one.destination.account not in found:
+                found[one.destination.account] = self._target(facts, one, placement, refused)
+        return list(found.values())
+
+    def _target(self, facts: Facts, one: Decided, placement: Placement, refused: bool) -> Target:
+        to = one.destination
+        if placement.place == "inbox":
+            mailbox = placement.mailbox
         elif refused:
             mailbox = REJECTS
         else:
             mailbox = self._junk(to.account)
         prefix = b"".join(
             (
-                return_path(mail.mail_from),
+                return_path(facts.mail.mail_from),
                 delivered_to(to.address),
-                self._received(mail),
-                self._authres,
-                decision.header,
+                facts.trace,
+                one.decision.header,
+                placement.header,
             )
         )
-        return Target(to.account, mailbox, prefix, verdict=verdict_json(decision, verdict))
+        verdict = verdict_json(placement.place, placement.reason, one.verdict)
+        return Target(to.account, mailbox, prefix, verdict=verdict)
 
-    def _received(self, mail: Incoming) -> bytes:
+    def _trace(self, mail: Incoming, checked: Checked | None) -> bytes:
+        """What all copies have alike: Received, Received-SPF, Authentication-Results."""
         # RFC 5321 7.2: of several recipients none is named, lest one learns of another.
         recipient = mail.destinations[0].address if len(mail.destinations) == 1 else ""
-        return received_field(
+        received = received_field(
             Hop(
-                helo=mail.helo, rdns="", ip=mail.remote_ip, by=self._host.static.hostname, id=mail.id,
-                protocol=mail.protocol, recipient=recipient, tls=mail.tls, seconds=mail.received,
+                helo=mail.helo, rdns=checked.rdns if checked else "", ip=mail.remote_ip, by=self._host.static.hostname,
+                id=mail.id, protocol=mail.protocol, recipient=recipient, tls=mail.tls, seconds=mail.received,
             )
         )  # fmt: skip
+        return received + (checked.prefix if checked else self._authres)
 
     def _junk(self, account: str) -> str:
         """The account's \\Junk mailbox, whatever it has been renamed to."""
@@ -245,26 +388,50 @@ class LocalDelivery:
             # An account that was written into domains.toml by hand has no store yet.
             for account in {target.account for target in addition.targets}:
                 self._engine.create(account)
-            await self._committer.add(addition)
+            await self._committer.add(self._with_mailboxes(addition))
+        except NoSuchMailbox:
+            await self._committer.add(self._with_mailboxes(addition))
+
+    def _with_mailboxes(self, addition: Addition) -> Addition:
+        """Makes those that a ruleset names and that are not there; what can be none is the Inbox."""
+        targets = []
+        for target in addition.targets:
+            store = self._engine.open(target.account)
+            if target.mailbox not in DEFAULT_MAILBOXES:
+                try:
+                    store.create_mailbox(target.mailbox)
+                except MailboxExists:
+                    pass
+                except (BadMailboxName, LimitExceeded) as error:
+                    self._host.log.error("no such mailbox", account=target.account, mailbox=target.mailbox, error=error)
+                    target = replace(target, mailbox="INBOX")
+            targets.append(target)
+        return replace(addition, targets=targets)
 
     def _note(
-        self, mail: Incoming, targets: Sequence[Target], decisions: Sequence[Decision], refused: bool
+        self, mail: Incoming, targets: Sequence[Target], placed: Sequence[Placement], refused: bool
     ) -> None:
         host = self._host
+        if any("dmarc-quarantine" in placement.reason for placement in placed):
+            host.count("dmarc_quarantined")
         host.count("smtp_messages_refused" if refused else "smtp_messages_accepted")
         host.count("smtp_bytes", mail.size)
-        for decision in decisions:
-            place = decision.place
+        for placement in placed:
+            place = placement.place
+            if not placement.keep:
+                continue
             host.count(COUNTERS["junk" if place == "reject" and not refused else place])
         host.log.info(
             "message refused as spam" if refused else "message accepted",
             cid=mail.cid, id=mail.id, remote=mail.remote_ip, mail_from=mail.mail_from, size=mail.size,
             to=",".join(f"{target.account}/{target.mailbox}" for target in targets[:20]),
-            recipients=len(mail.destinations), why=",".join(sorted({d.reason for d in decisions})),
+            recipients=len(mail.destinations), why=",".join(sorted({one.reason for one in placed})),
         )  # fmt: skip
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)
+        if self._checks is not None:
+            self._checks.close()
 
 
 NOT_FILTERED = Decision("inbox", "not-filtered", b"")
@@ -272,20 +439,40 @@ NOT_FILTERED = Decision("inbox", "not-filtered", b"")
 FILTER_OFF = Decision("inbox", "filter-off", b"")
 
 
+def exempt(ruling: Ruling) -> bool:
+    """Whether DMARC policies are not enforced there."""
+    return ruling.accept or ruling.forwarder
+
+
 def unique(destinations: Sequence[Destination]) -> list[Destination]:
-    """The first destination of each account."""
-    found: dict[str, Destination] = {}
-    for destination in destinations:
-        found.setdefault(destination.account, destination)
+    """The first destination of each account that keeps the message, and the first of each that does not, with the
+    addresses that all of them relay to."""
+    found: dict[tuple[str, bool], Destination] = {}
+    for one in destinations:
+        key = one.account, one.keep
+        first = found.get(key)
+        if first is None:
+            found[key] = one
+        elif one.relay:
+            relay = tuple(dict.fromkeys((*first.relay, *one.relay)))
+            found[key] = replace(first, relay=relay, via=first.via or one.via, returned=first.returned and one.returned)
     return list(found.values())
 
 
-def verdict_json(decision: Decision, verdict: Verdict | None) -> str:
+def refusal_reply(placed: Sequence[Placement]) -> Reply:
+    """One for all: a temporary one if there is one, for then another try may end otherwise."""
+    replies = [placement.reply or REJECTED for placement in placed]
+    return next((reply for reply in replies if reply.code < 500), replies[0])
+
+
+def verdict_json(place: str, reason: str, verdict: Verdict | None) -> str:
     """What the store keeps with the message; "" when nothing was classified."""
     if verdict is None:
         return ""
-    return json.dumps({"place": decision.place, "reason": decision.reason, **asdict(verdict)})
+    return json.dumps({"place": place, "reason": reason, **asdict(verdict)})
 
 
-def _read_and_parse(read: Callable[[], bytes], limits: ParserLimits) -> Structure:
-    return parse(read(), limits)
+def _read_and_parse(read: Callable[[], bytes], limits: ParserLimits) -> tuple[Structure, bytes]:
+    source = read()
+    structure = parse(source, limits)
+    return structure, source[: structure.header_size]

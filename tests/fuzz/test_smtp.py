@@ -8,8 +8,12 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echomox.delivery import outgoing
 from echomox.smtpd.address import BadAddress, parse_address, parse_parameters, parse_path
-from echomox.smtpd.lines import DataReader
+from echomox.smtpd.ext.dsn import original_recipient, utf8_decode, xtext_decode
+from echomox.smtpd.ext.futurerelease import parse_time
+from echomox.smtpd.fixup import fix_header
+from echomox.smtpd.lines import ChunkReader, DataReader
 from tests.unit.smtpd.support import GREETING, Recorder, Talk
 
 PIECES = st.sampled_from(
@@ -18,7 +22,8 @@ PIECES = st.sampled_from(
         b"RCPT TO:<u@example.org>", b"RCPT TO:<postmaster>", b"RCPT TO:<x@y.z>", b"DATA", b"RSET", b"NOOP", b"VRFY x",
         b"QUIT", b"STARTTLS", b"AUTH PLAIN =", b"HELP", b"GET /", b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\r\n.\r\n",
         b".", b"\n", b"\r", b"\0", b"\r\n.\n", b"\n.\r\n", b"\r.\r", b"From: x\r\n", b"text", b"\xff", "ü".encode(),
-        b"x" * 600, b" ", b"..",
+        b"x" * 600, b" ", b"..", b"BDAT 5\r\n", b"BDAT 12 LAST\r\n", b"BDAT 0 LAST\r\n", b"BDAT 99999999999",
+        b"MAIL FROM:<a@b.c> RET=HDRS ENVID=x REQUIRETLS", b"RCPT TO:<u@example.org> NOTIFY=NEVER ORCPT=rfc822;a+20b",
         b"EHLO x\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<u@example.org>\r\nDATA\r\n",
     ]
 )  # fmt: skip
@@ -56,7 +61,7 @@ def test_there_are_only_replies_and_only_messages_that_were_ended(data):
     out, mail, _ = converse([data])
     assert out.startswith(GREETING)
     assert REPLIES.sub(b"", out) == b""
-    assert len(mail) <= data.count(b"\r\n.\r\n")
+    assert len(mail) <= data.count(b"\r\n.\r\n") + data.upper().count(b"LAST")
     for _, recipients, text in mail:
         assert recipients
         assert text == b"" or text.endswith(b"\r\n")
@@ -114,3 +119,60 @@ def test_parameters_are_refused_or_read(text):
     except BadAddress:
         return
     assert all(keyword == keyword.upper() and value != "" for keyword, value in found.items())
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXT, st.lists(st.integers(min_value=0), max_size=10))
+def test_chunks_are_as_data_whatever_the_cuts(data, places):
+    """ChunkReader: the text as it came, refused exactly when it has a bare CR or LF, NUL or a long line."""
+    reader = ChunkReader(1000)
+    text = b"".join(map(reader.feed, cut(data, places)))
+    end = reader.end()
+    bare = re.search(rb"\r(?!\n)|(?<!\r)\n", data)
+    assert (reader.trouble is None) == (not bare and b"\0" not in data)
+    if reader.trouble is None:
+        assert text + end == data + (b"\r\n" if data and not data.endswith(b"\r\n") else b"")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=80), st.booleans())
+def test_orcpt_and_envid_are_values_or_errors(text, utf8):
+    for parse in (xtext_decode, utf8_decode, parse_time, lambda one: original_recipient(one, utf8)):
+        try:
+            parsed = parse(text)
+        except (ValueError, OverflowError):
+            continue
+        assert isinstance(parsed, float) or parsed.isprintable()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60).filter(lambda text: not re.search("[\ud800-\udfff]", text)))
+def test_xtext_comes_back(text):
+    try:
+        encoded = outgoing.xtext(text)
+    except UnicodeEncodeError:
+        return
+    if text and text.isascii() and text.isprintable():
+        assert xtext_decode(encoded) == text
+
+
+HEADER_LINES = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [b"Bcc: a@b", b"bcc:", b" folded", b"\tfolded", b"From: a@b.c", b"X-EchoMox-Extra-a: b", b"Date:", b":",
+             b"", b"Return-Path: x", b"TLS-Required: No", b"Message-ID: <a@b>", b"Bcc : x"]
+        ),
+        st.binary(max_size=20).map(lambda data: data.translate(None, b"\r\n")),
+    ),
+    max_size=20,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(HEADER_LINES)
+def test_no_blind_copy_gets_out(lines):
+    header = b"".join(line + b"\r\n" for line in lines if line)
+    fixed = fix_header(header, 0.0, "example.org")
+    assert not re.search(rb"(?im)^(bcc|return-path|delivered-to)[ \t]*:", fixed.header)
+    again = fix_header(fixed.header, 0.0, "example.org")
+    assert not again.changed and again.message_id == fixed.message_id

@@ -70,3 +70,19 @@ def test_another_sender_than_the_login_is_refused(server):
     status, text = swaks(server, "submission", "-tls", *login(server, "PLAIN"), "--from", "boss@elsewhere.example")
     assert status != 0
     assert "5.7.1" in text
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "CRAM-MD5"])
+def test_submission_to_here_and_outside_has_one_reply_with_a_queue_id(server, mechanism):
+    to = f"{server.accounts[1]['address']},someone@elsewhere.invalid"
+    status, text = swaks(server, "submissions", "-tlsc", *login(server, mechanism), "--to", to)
+    assert status == 0, text
+    assert "250 2.0.0 Accepted, id " in text and " queued as " in text
+
+
+def test_submission_shows_its_keywords(server):
+    status, text = swaks(server, "submission", "-tls", *login(server, "PLAIN"))
+    assert status == 0, text
+    for keyword in ("DSN", "LIMITS RCPTMAX=1000", "CHUNKING", "REQUIRETLS", "FUTURERELEASE 5184000 "):
+        assert f"250-{keyword}" in text or f"250 {keyword}" in text
+    assert "AUTH SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN" in text

@@ -20,6 +20,8 @@ WORKERS = {
     "control.0",
     "trainer.0",
     "indexer.0",
+    "scheduler.0",
+    "queuerunner.0",
     "classifier.0",
     "smtp.0",
     "smtp.1",
@@ -135,7 +137,7 @@ def test_reload_under_load_cuts_nothing_and_loses_no_mail(server):
 
 
 @pytest.mark.parametrize(
-    "name", ["notifier.0", "control.0", "trainer.0", "indexer.0", "classifier.0", "smtp.0", "imap.1"]
+    "name", ["notifier.0", "control.0", "trainer.0", "indexer.0", "scheduler.0", "classifier.0", "smtp.0", "imap.1"]
 )
 def test_service_goes_on_when_a_worker_is_killed(server, name):
     victim = server.workers()[name]
