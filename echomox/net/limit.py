@@ -9,6 +9,8 @@ whole /64, which therefore counts as one address; an IPv4-mapped address counts 
     logins         failed, over all services         1 minute     logins_per_minute
                                                      1 day        logins_per_day
     idle           IDLE commands at once             gauge        idle_per_ip
+    messages       taken from an address             1 minute     messages_per_minute
+      and bytes      and, apart, for an account      1 day        messages_per_day, bytes_…
 
 Blocked addresses (`echomox.net.blocks`) are refused before anything is counted. State is in `shm.limiter`
 only (fixed size, oldest evicted, outlives workers); here is none but the attempts that this process is just
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
@@ -202,6 +204,55 @@ class LoginLimits:
                     self._checking[key] = left
                 else:
                     del self._checking[key]
+
+
+class DeliveryLimits:
+    """Messages and bytes taken from an address, and taken for an account (G02). An account has no nets around it."""
+
+    def __init__(self, slabs: Slabs, limits: Limits, clock: Clock = SYSTEM) -> None:
+        self._slabs = slabs
+        self._clock = clock
+        self._windows = tuple(
+            (kind, window, n)
+            for kind, window, n in (
+                ("messages.minute", MINUTE, limits.messages_per_minute),
+                ("messages.day", DAY, limits.messages_per_day),
+                ("bytes.minute", MINUTE, limits.bytes_per_minute),
+                ("bytes.day", DAY, limits.bytes_per_day),
+            )
+            if n
+        )
+
+    def from_address(self, ip: str, size: int = 0) -> str:
+        """Empty when one more message of `size` bytes may come, else which limit is reached, for the log."""
+        return self._reached(self._clock.monotonic(), ip, lambda kind: keys(kind, ip), size)
+
+    def for_account(self, account: str, size: int = 0) -> str:
+        return self._reached(self._clock.monotonic(), account, lambda kind: (account_key(kind, account),), size)
+
+    def _reached(self, now: float, who: str, keys_of: Callable[[str], tuple[int, ...]], size: int) -> str:
+        for kind, window, n in self._windows:
+            more = max(size, 1) if kind.startswith("bytes") else 1
+            for key, factor in zip(keys_of(kind), FACTORS):
+                if self._slabs.count(key, now, window) + more > n * factor:
+                    return f"{kind} of {who}" + (f" x{factor}" if factor > 1 else "")
+        return ""
+
+    def took(self, ip: str, accounts: Iterable[str], size: int) -> None:
+        """A message was accepted."""
+        now = self._clock.monotonic()
+        names = set(accounts)
+        for kind, window, _ in self._windows:
+            n = size if kind.startswith("bytes") else 1
+            for key in (*keys(kind, ip), *(account_key(kind, name) for name in names)):
+                self._slabs.add(key, now, window, n)
+
+
+@lru_cache(maxsize=8192)
+def account_key(kind: str, account: str) -> int:
+    """The limiter's key of an account."""
+    person = f"a.{kind}".encode()
+    return (int.from_bytes(blake2b(account.encode(), digest_size=8, key=person).digest(), "big") >> 1) or 1
 
 
 class IdleLimits:

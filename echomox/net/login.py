@@ -33,12 +33,13 @@ from typing import Protocol
 
 from echomox.clock import SYSTEM, Clock
 from echomox.config.paths import Paths
-from echomox.config.schema import Auth, Static
+from echomox.config.schema import Account, Auth, Static
 from echomox.config.snapshot import Snapshot
 from echomox.errors import MailError, Reply
 from echomox.log import Log
 from echomox.net.blocks import Blocks
 from echomox.net.limit import LoginLimits, Slabs
+from echomox.net.tls import NO_CHANNEL, Channel
 from echomox.sasl import (
     MECHANISM,
     PASSWORD_HASHES,
@@ -61,8 +62,10 @@ REMEMBERED = 10_000
 FLUSH_INTERVAL = 1.0
 FLUSH_AT_ONCE = 100
 KEY_FILE = "login.key"
-SCHEMES = 5
-"""Of `Secrets`: the password's hash, two of SCRAM, CRAM-MD5, the generation."""
+SCHEMES = {"scram-sha-256", "scram-sha-1", "cram-md5", "generation"}
+"""Of `Secrets`, besides the password's hash."""
+PLUS = "-PLUS"
+EXTERNAL = "EXTERNAL"
 
 
 class LoginFailed(MailError):
@@ -123,23 +126,31 @@ class Authenticator:
         self.journal = Journal(engine, host.log)
         self._clock = clock
         self._trusted = [ipaddress.ip_network(net, strict=False) for net in auth.plaintext_from]
-        self._names = [name for name in auth.mechanisms if name in MECHANISM]
+        self._names = [name for name in _with_channel(auth) if name in MECHANISM]
+        self.plus = auth.plus
         self._plain_allowed: dict[str, bool] = {}
 
-    def offered(self, tls: bool, remote_ip: str) -> list[str]:
-        """Names of the mechanisms that may be used now, strongest first. Without TLS: none, but for trusted
-        nets."""
-        return self._names if tls or self._trusts(remote_ip) else []
+    def offered(self, tls: bool, remote_ip: str, channel: Channel = NO_CHANNEL) -> list[str]:
+        """Names of the mechanisms that may be used now, strongest first. Without TLS: none, but for trusted nets.
+        EXTERNAL: where the client's certificate stands at an account."""
+        if not tls:
+            return [name for name in self._names if self._serves(name, NO_CHANNEL)] if self._trusts(remote_ip) else []
+        return [name for name in self._names if self._serves(name, channel)]
 
-    def begin(self, mechanism: str, remote_ip: str, tls: bool) -> LoginExchange:
+    def _serves(self, name: str, channel: Channel) -> bool:
+        if name == EXTERNAL:
+            return bool(channel.client) and bool(self.accounts.of_certificate(channel.client))
+        return bool(channel.end_point) or not name.endswith(PLUS)
+
+    def begin(self, mechanism: str, remote_ip: str, tls: bool, channel: Channel = NO_CHANNEL) -> LoginExchange:
         """Raises LoginFailed: "mechanism", "tls" or "limited"."""
         name = mechanism.upper()
         if name not in self._names:
             raise LoginFailed("mechanism")
-        if name not in self.offered(tls, remote_ip):
-            raise LoginFailed("tls")
+        if name not in self.offered(tls, remote_ip, channel):
+            raise LoginFailed("mechanism" if tls else "tls")
         self.check_limit(name, remote_ip)
-        return LoginExchange(self, MECHANISM[name], remote_ip)
+        return LoginExchange(self, MECHANISM[name], remote_ip, channel)
 
     async def password(
         self, name: str, password: str, remote_ip: str, tls: bool, mechanism: str = "imap_login"
@@ -208,13 +219,22 @@ class LoginExchange:
     """One login under way. The first `step` takes the initial response, or None when there was none; each
     further one a response, decoded."""
 
-    def __init__(self, owner: Authenticator, mechanism: Mechanism, remote_ip: str) -> None:
+    def __init__(
+        self, owner: Authenticator, mechanism: Mechanism, remote_ip: str, channel: Channel = NO_CHANNEL
+    ) -> None:
         self._owner = owner
         self.mechanism = mechanism
         self._remote_ip = remote_ip
         self._name = ""
         self._begun = False
-        context = Context(owner.host.static.hostname, time.time(), partial(secrets.token_urlsafe, 18))
+        context = Context(
+            owner.host.static.hostname,
+            time.time(),
+            partial(secrets.token_urlsafe, 18),
+            {"tls-server-end-point": channel.end_point} if channel.end_point else {},
+            bool(channel.end_point) and owner.plus,
+            owner.accounts.of_certificate(channel.client) if mechanism.name == EXTERNAL else (),
+        )
         self._exchange = mechanism.begin(self._lookup, context)
 
     @property
@@ -258,6 +278,14 @@ class LoginExchange:
         return LoggedIn(account, self._owner.accounts.address(account, self._name))
 
 
+def _with_channel(auth: Auth) -> list[str]:
+    """auth.mechanisms, EXTERNAL before them, and each -PLUS before the plain one."""
+    names = [EXTERNAL]
+    for name in auth.mechanisms:
+        names += [name + PLUS, name] if auth.plus else [name]
+    return names
+
+
 class Accounts:
     """Names to accounts and their secrets, or decoys."""
 
@@ -265,11 +293,30 @@ class Accounts:
         self._host = host
         self._engine = engine
         self._key = key
+        self._generation = -1
+        self._certificates: dict[str, tuple[str, Account]] = {}
         self._cost = auth.bcrypt_cost
         self._password_hash = auth.password_hash
 
     def find(self, name: str) -> str | None:
         return self._host.snapshot().login_account(name)
+
+    def of_certificate(self, fingerprint: str) -> tuple[str, ...]:
+        """Names that a client with this certificate may log in as: the first address of the account it stands at, its
+        name, its other addresses; none for a certificate of nobody."""
+        snapshot = self._host.snapshot()
+        if self._generation != snapshot.generation:
+            self._generation = snapshot.generation
+            self._certificates = {
+                found: (name, account)
+                for name, account in snapshot.dynamic.accounts.items()
+                for found in account.client_certificates
+            }
+        name, account = self._certificates.get(fingerprint, ("", None))
+        if account is None or account.disabled:
+            return ()
+        addresses = [address for address in account.addresses if not address.startswith("@")]
+        return (*addresses[:1], name, *addresses[1:])
 
     def secrets(self, name: str, account: str | None) -> Secrets:
         """Never fails, has every scheme: what an account has no secret for, no response fits."""
@@ -279,7 +326,7 @@ class Accounts:
                 known = self._engine.open(account).secrets()
             except (StoreError, OSError) as error:
                 self._host.log.error("secrets not read", account=account, error=str(error))
-        if len(known) >= SCHEMES:
+        if known.keys() >= SCHEMES and password_secret(known):
             return known
         secrets = decoy(name, self._key, self._cost, self._password_hash)
         if password_secret(known):

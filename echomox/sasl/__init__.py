@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from echomox.sasl.cram_md5 import cram_md5
 from echomox.sasl.derive import (
     PASSWORD_HASHES,
-    BadPassword,
     decoy,
     derive,
     load_hash,
     password_secret,
-    prepare_password,
     verify_password,
 )
+from echomox.sasl.external import external
 from echomox.sasl.login import login
 from echomox.sasl.plain import plain
+from echomox.sasl.prepare import BadPassword, prepare_password
 from echomox.sasl.scram import scram
 from echomox.sasl.values import (
     Challenge,
@@ -51,9 +51,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """needs_tls: the password itself goes over the wire. client_first: without an initial response the
-    client is sent an empty challenge. secret: the scheme of `Secrets` it needs; "password": any of
-    PASSWORD_HASHES. steps: see `values`."""
+    """needs_tls: the password itself goes over the wire, or TLS is what the login goes by. client_first: without
+    an initial response the client is sent an empty challenge. secret: the scheme of `Secrets` it needs; "password": any
+    of PASSWORD_HASHES; "": none. steps: see `values`."""
 
     name: str
     needs_tls: bool
@@ -66,7 +66,10 @@ class Mechanism:
 
 
 MECHANISMS = (
+    Mechanism("EXTERNAL", True, True, "", external),
+    Mechanism("SCRAM-SHA-256-PLUS", True, True, "scram-sha-256", scram("scram-sha-256", "sha256", plus=True)),
     Mechanism("SCRAM-SHA-256", False, True, "scram-sha-256", scram("scram-sha-256", "sha256")),
+    Mechanism("SCRAM-SHA-1-PLUS", True, True, "scram-sha-1", scram("scram-sha-1", "sha1", plus=True)),
     Mechanism("SCRAM-SHA-1", False, True, "scram-sha-1", scram("scram-sha-1", "sha1")),
     Mechanism("PLAIN", True, True, "password", plain),
     Mechanism("LOGIN", True, False, "password", login),

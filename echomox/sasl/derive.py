@@ -6,6 +6,7 @@ is not kept.
     argon2id       "$argon2id$v=19$m=65536,t=3,p=1$..." (RFC 9106), in place of bcrypt where that was chosen
     scram-sha-256  "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>", base64
     scram-sha-1    likewise
+    ...+saslprep   of both, for a password that RFC 4013 prepares to another form than RFC 8265 (`prepare`)
     cram-md5       "<inner>:<outer>": MD5 states of HMAC-MD5 after the key's block, hexadecimal
 
 A password is checked by the hash that is there: a choice of another one holds for new passwords.
@@ -21,13 +22,13 @@ import base64
 import hashlib
 import hmac
 import os
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import bcrypt
 
 from echomox.sasl import md5_context
+from echomox.sasl.prepare import BadPassword, known_password, older_password, prepare_password
 
 BCRYPT_OCTETS = 72
 LONG = "{hmac-sha256-v1}"
@@ -35,17 +36,14 @@ LONG = "{hmac-sha256-v1}"
 LONG_KEY = b"echomox bcrypt of a long password v1"
 SCRAM_HASHES = {"scram-sha-256": "sha256", "scram-sha-1": "sha1"}
 LEAST_ITERATIONS = 4096  # RFC 7677 4
-PASSWORD_OCTETS = 1024
+OLDER = "+saslprep"
+"""After the name of a SCRAM scheme: the same salt and iterations with `prepare.older_password`, where that differs."""
 PASSWORD_HASHES = ("bcrypt", "argon2id")
 """Schemes of which an account has one, for PLAIN and LOGIN."""
 ARGON2ID = "$argon2id$"
 ARGON2_PASSES = 3
 ARGON2_SALT, ARGON2_HASH = 16, 32  # RFC 9106 4
 _BCRYPT_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
-
-class BadPassword(ValueError):
-    """str() says why it cannot be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +56,6 @@ class ScramKeys:
     server: bytes
 
 
-def prepare_password(password: str) -> bytes:
-    """RFC 8265 4.2, OpaqueString: other spaces become spaces, NFC, no control characters, not empty.
-    Raises BadPassword."""
-    spaced = "".join(" " if unicodedata.category(c) == "Zs" else c for c in password)
-    text = unicodedata.normalize("NFC", spaced)
-    if not text:
-        raise BadPassword("a password cannot be empty")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise BadPassword("a password cannot hold control characters")
-    data = text.encode("utf-8")
-    if len(data) > PASSWORD_OCTETS:
-        raise BadPassword(f"a password cannot be longer than {PASSWORD_OCTETS} octets")
-    return data
-
-
 def derive(password: str, cost: int, kind: str = "bcrypt") -> dict[str, str]:
     """cost: of bcrypt, 4 to 31: 2^cost rounds; it sets the iterations of SCRAM and the memory of Argon2 too.
     kind: of PASSWORD_HASHES. Raises BadPassword."""
@@ -81,10 +64,12 @@ def derive(password: str, cost: int, kind: str = "bcrypt") -> dict[str, str]:
         secrets = {"argon2id": _derive_argon2(prepared, cost)}
     else:
         secrets = {"bcrypt": _derive_bcrypt(prepared, cost)}
+    older = older_password(password)
     for scheme, hash_name in SCRAM_HASHES.items():
-        secrets[scheme] = format_scram(
-            scheme, scram_keys(prepared, os.urandom(16), iterations(cost), hash_name)
-        )
+        salt = os.urandom(16)
+        secrets[scheme] = format_scram(scheme, scram_keys(prepared, salt, iterations(cost), hash_name))
+        if older is not None:
+            secrets[scheme + OLDER] = format_scram(scheme, scram_keys(older, salt, iterations(cost), hash_name))
     secrets["cram-md5"] = _derive_cram(prepared)
     return secrets
 
@@ -136,9 +121,13 @@ def password_secret(secrets: Mapping[str, str]) -> str:
 
 
 def verify_password(secret: str, password: str) -> bool:
-    """secret: of any of PASSWORD_HASHES. Takes the time of one hash whatever the password; False for a password
-    that cannot be one."""
-    return (verify_argon2 if secret.startswith(ARGON2ID) else verify_bcrypt)(secret, password)
+    """secret: of any of PASSWORD_HASHES. Takes the time of one hash whatever the password, of two for one that has an
+    older form; False for a password that cannot be one."""
+    verify = verify_argon2 if secret.startswith(ARGON2ID) else verify_bcrypt
+    if verify(secret, password):
+        return True
+    older = older_password(password)
+    return older is not None and verify(secret, older.decode("utf-8"))
 
 
 # bcrypt
@@ -159,7 +148,7 @@ def _shorten(prepared: bytes) -> bytes:
 def verify_bcrypt(secret: str, password: str) -> bool:
     """Takes the time of one bcrypt whatever the password; False for a password that cannot be one."""
     try:
-        prepared = prepare_password(password)
+        prepared = known_password(password)
     except BadPassword:
         prepared = b"\x01"  # no password holds this: the time is spent, the answer is no
     if secret.startswith(LONG) or len(prepared) > BCRYPT_OCTETS:
@@ -192,7 +181,7 @@ def verify_argon2(secret: str, password: str) -> bool:
     from argon2.low_level import Type, verify_secret
 
     try:
-        prepared = prepare_password(password)
+        prepared = known_password(password)
     except BadPassword:
         prepared = b"\x01"
     try:

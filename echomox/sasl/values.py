@@ -7,10 +7,11 @@ base64), and returns how it ended. Nothing here reads, waits, hashes slowly or k
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from echomox.sasl.prepare import prepare_username
 
 RESPONSE = 4096
 """Octets of a response, decoded; a longer one ends the exchange."""
@@ -78,11 +79,18 @@ Steps = Generator[Challenge, bytes, Outcome]
 @dataclass(frozen=True, slots=True)
 class Context:
     """host: our name, in CRAM-MD5 challenges. now: Unix seconds. nonce: gives a new unguessable string of
-    printable US-ASCII without comma at each call, 18 characters or more (secrets.token_urlsafe fits)."""
+    printable US-ASCII without comma at each call, 18 characters or more (secrets.token_urlsafe fits).
+
+    bindings: data of channel binding by type (RFC 5929), of those that may be used. plus: the mechanisms with
+    channel binding are offered on this connection, so that a client which thinks they are not was lied to.
+    certificate: names that the client's TLS certificate stands for, the first one if it asks for none (EXTERNAL)."""
 
     host: str
     now: float
     nonce: Callable[[], str]
+    bindings: Mapping[str, bytes] = field(default_factory=dict)
+    plus: bool = False
+    certificate: tuple[str, ...] = ()
 
 
 class Refused(Exception):
@@ -124,16 +132,15 @@ class Exchange:
 
 
 def prepare_name(name: bytes | str) -> str:
-    """A name as it is compared: NFC, no control characters, not empty (RFC 8265 3.4 leaves the case
-    alone). Raises Refused."""
+    """A name as it is compared (`prepare.prepare_username`). Raises Refused."""
     try:
         text = name.decode("utf-8") if isinstance(name, bytes) else name
     except UnicodeDecodeError:
         raise Refused(Reason.SYNTAX, detail="name not UTF-8") from None
-    text = unicodedata.normalize("NFC", text)
-    if not text or any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise Refused(Reason.SYNTAX, detail="not a name")
-    return text
+    try:
+        return prepare_username(text)
+    except ValueError:
+        raise Refused(Reason.SYNTAX, detail="not a name") from None
 
 
 def check_authzid(authzid: str, name: str) -> None:

@@ -75,9 +75,7 @@ class Body:
             self._name, self._descriptor = self._spool.create()
             data = self._joined() + data
             self._chunks = []
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        _write_all(self._descriptor, data)
 
     def refuse(self, reply: Reply) -> None:
         """The message will not be accepted: what was kept is dropped, what follows is only counted."""
@@ -115,6 +113,34 @@ class Body:
             offset += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    @property
+    def file(self) -> str:
+        """The path of the file; "" if the message is in memory."""
+        return str(self._spool.directory / self._name) if self._descriptor >= 0 else ""
+
+    def replace_start(self, length: int, start: bytes) -> None:
+        """Puts `start` in the place of the first `length` bytes. A file is written anew, which takes its time; raises
+        OSError, and then the body is as it was."""
+        if self._descriptor < 0:
+            whole = self._joined()
+            self._chunks = [start + whole[length:]]
+        else:
+            name, descriptor = self._spool.create()
+            try:
+                _write_all(descriptor, start)
+                place = length
+                while place < self.size:
+                    place += os.sendfile(descriptor, self._descriptor, place, self.size - place) or _shorter()
+            except OSError:
+                os.close(descriptor)
+                (self._spool.directory / name).unlink(missing_ok=True)
+                raise
+            old = self._spool.directory / self._name
+            os.close(self._descriptor)
+            old.unlink(missing_ok=True)
+            self._name, self._descriptor = name, descriptor
+        self.size += len(start) - length
+
     def discard(self) -> None:
         """Frees memory and file; a store that took the message has a link or copy of its own."""
         self._chunks = []
@@ -122,3 +148,13 @@ class Body:
             os.close(self._descriptor)
             self._descriptor = -1
             (self._spool.directory / self._name).unlink(missing_ok=True)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _shorter() -> int:
+    raise OSError("spool file is shorter than what was written")

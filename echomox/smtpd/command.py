@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echomox.smtpd.session import SmtpSession
 
 LINE = 512  # RFC 5321 4.5.3.1.4
-PATH_LINE = 1000  # MAIL and RCPT, with the parameters of all extensions
+PATH_LINE = 1536  # MAIL and RCPT, with the parameters of all extensions (RFC 3461 4, RFC 4954 5, RFC 4865 4)
 AUTH_LINE = 12_288  # RFC 4954 4
 
 

@@ -12,7 +12,8 @@ from echomox.errors import Reply
 from echomox.smtpd.address import BadAddress, NeedsUtf8, Path, parse_host, parse_parameters, parse_path
 from echomox.smtpd.command import PATH_LINE, Command, Needs, Parameter
 from echomox.smtpd.reply import wire_lines
-from echomox.smtpd.session import SmtpSession
+from echomox.smtpd.session import AFTER_BDAT, SmtpSession
+from echomox.smtpd.transaction import Asked
 
 OK = Reply(250, "2.0.0", "OK")
 SENDER_OK = Reply(250, "2.1.0", "Sender OK")
@@ -51,7 +52,7 @@ def _hello(session: SmtpSession, argument: str) -> Reply | None:
         session.session.host_name = parse_host(argument)
     except BadAddress:
         return NAME_NEEDED
-    session.reset()  # RFC 5321 4.1.4
+    session.reset()  # RFC 5321 4.1.4, and here a message half sent by BDAT goes with it
     return None
 
 
@@ -87,13 +88,17 @@ def rcpt(session: SmtpSession, argument: str) -> Reply:
         return UTF8_NEEDED
     except BadAddress as error:
         return Reply(501, "5.1.3", f"Bad recipient: {error}")  # RFC 3463: bad destination address syntax
+    if session.chunking:
+        return AFTER_BDAT
     if len(session.envelope.rcpt_tos) >= session.service.limits.recipients:
         return TOO_MANY_RECIPIENTS
+    session.envelope.asked = Asked()
     refusal = _take(session, parameters, session.service.rcpt_parameters)
     if refusal is None:
         refusal = session.service.role.recipient(session, path.address)
     if refusal is not None:
         return refusal
+    session.envelope.wanted.append(session.envelope.asked)
     session.envelope.rcpt_tos.append(path.address)
     return RECIPIENT_OK
 

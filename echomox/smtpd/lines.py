@@ -145,3 +145,32 @@ class DataReader:
             start = end + 1
         last = piece.rfind(b"\n", max(start, 0))
         self._column = size - (last + 1 if last >= 0 else start)
+
+
+class ChunkReader(DataReader):
+    """The text of BDAT chunks (RFC 3030 2), without BINARYMIME: no dots, no end of its own, the same rules for lines
+    as after DATA. Chunks may be cut anywhere."""
+
+    __slots__ = ()
+
+    def __init__(self, line_limit: int) -> None:
+        super().__init__(line_limit)
+        self._held = b""
+        self._virtual = False
+
+    def feed(self, data: bytes) -> bytes:  # type: ignore[override]
+        """The text so far, but for a CR that waits for its LF."""
+        piece = self._held + data if self._held else data
+        self._held = b""
+        if piece.endswith(b"\r"):
+            self._held = b"\r"
+            piece = piece[:-1]
+        if piece and Trouble.BARE not in self._troubles:
+            self._check(piece)
+        return piece
+
+    def end(self) -> bytes:
+        """What the message lacks to end in CRLF, as with DATA it always does. `trouble` is final then."""
+        if self._held:
+            self._troubles.add(Trouble.BARE)
+        return b"\r\n" if self._column else b""

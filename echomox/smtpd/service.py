@@ -24,6 +24,7 @@ from echomox.smtpd.body import Spool
 from echomox.smtpd.command import AUTH_LINE, PATH_LINE, Command, Extension, Parameter, Role
 from echomox.smtpd.commands import COMMANDS
 from echomox.smtpd.ext import EXTENSIONS
+from echomox.smtpd.notify import Notifier
 from echomox.smtpd.reply import wire_lines
 from echomox.smtpd.session import SmtpSession
 
@@ -36,7 +37,8 @@ BUSY = Reply(421, "4.3.2", "Too many connections, try again later")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a service is made of. count: of shm counters. use: told how many connections are open."""
+    """What a service is made of. count: of shm counters. use: told how many connections are open. notifier: reports
+    deliveries to senders who asked (DSN); None: nobody is told."""
 
     hostname: str
     limits: Limits
@@ -46,6 +48,7 @@ class Settings:
     log: Log
     count: Callable[[str, int], None]
     use: Callable[[int], None]
+    notifier: Notifier | None = None
 
 
 class SmtpService:
@@ -65,7 +68,9 @@ class SmtpService:
         self.limits = settings.limits
         self.context = settings.context
         self.spool = settings.spool
+        self.notifier = settings.notifier
         self.log = settings.log
+        self.greeting_delay = settings.limits.greeting_delay if not role.login else 0.0
         self.greeting = f"220 {settings.hostname} ESMTP EchoMox\r\n".encode()
         self.commands = command_table(EXTENSIONS)
         self.mail_parameters = _merge(extension.mail for extension in EXTENSIONS)
@@ -158,9 +163,13 @@ class SmtpService:
     def ehlo(self, session: SmtpSession) -> bytes:
         """The whole answer to EHLO."""
         offered = self.role.offered(session)
-        key = (session.tls and "tls", session.login and "login", *offered)
+        # The day: FUTURERELEASE tells a date.
+        day = str(int(self.clock.now() // 86_400)) if self.role.login else ""
+        key = (day, session.tls and "tls", session.login and "login", *offered)
         answer = self._ehlo.get(key)
         if answer is None:
+            if len(self._ehlo) > 64:
+                self._ehlo.clear()
             keywords = (extension.keyword(session) for extension in EXTENSIONS)
             answer = wire_lines(250, (self.hostname, *filter(None, keywords)))
             self._ehlo[key] = answer

@@ -21,19 +21,19 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, Session
 
 from echomox.errors import MailError, Reply
 from echomox.log import DEBUG, Log, new_cid
 from echomox.net.listen import peer_ip
-from echomox.net.tls import describe
+from echomox.net.tls import NO_CHANNEL, Channel, channel_of, describe
 from echomox.smtpd.body import Body
-from echomox.smtpd.command import Command, Needs
-from echomox.smtpd.lines import DataReader, LineInput, Trouble
+from echomox.smtpd.command import Needs
+from echomox.smtpd.lines import ChunkReader, DataReader, LineInput, Trouble
 from echomox.smtpd.reply import wire
+from echomox.smtpd.transaction import Transaction
 
 if TYPE_CHECKING:
-    from echomox.delivery.local import Destination
     from echomox.net.sessions import Entry
     from echomox.smtpd.service import SmtpService
 
@@ -46,6 +46,9 @@ TIMEOUT = Reply(421, "4.4.2", "Timeout, closing connection")
 TOO_MANY = Reply(421, "4.7.0", "Too many commands that are not understood, closing connection")
 STRANGERS = 100
 """Recipients that do not exist, on one connection: more are not a mistake but a search for addresses."""
+SLOW_STRANGERS, SLOW_LOGINS = 20, 3
+"""From so many on, answers come byte by byte (limits.slow_answers)."""
+SLOW_PAUSE, SLOW_BYTES = 1.0, 60
 TOO_MANY_STRANGERS = Reply(421, "4.7.0", "Too many unknown recipients, closing connection")
 HTTP = Reply(554, "5.5.1", "This is a mail server, it does not speak HTTP")
 UNKNOWN = Reply(500, "5.5.2", "Command not recognized")
@@ -64,18 +67,11 @@ REFUSALS = {
     Needs.NO_MAIL: Reply(503, "5.5.1", "A transaction is already under way"),
     Needs.MAIL: Reply(503, "5.5.1", "MAIL first"),
 }
+AFTER_BDAT = Reply(503, "5.5.1", "BDAT has begun: only BDAT and RSET may follow")
+EARLY = Reply(554, "5.5.1", "You spoke before the greeting, closing connection")
 HTTP_VERBS = frozenset(
     {"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI", "HOST:"}
 )
-
-
-class Transaction(Envelope):
-    """What MAIL and RCPT have said. destinations: noted by the role. declared: SIZE, 0 for none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.destinations: list[Destination] = []
-        self.declared = 0
 
 
 class SmtpSession(SMTP):
@@ -93,6 +89,7 @@ class SmtpSession(SMTP):
         self.envelope = Transaction()
         self.remote_ip = ""
         self.tls = ""
+        self.channel: Channel = NO_CHANNEL
         self.login: str = ""
         """The account, after AUTH."""
         self.login_address = ""
@@ -104,9 +101,17 @@ class SmtpSession(SMTP):
         self.strangers = 0
         self.failed_logins = 0
         self.messages = 0
+        self.delay = 0.0
+        """Seconds that the next reply waits (S42)."""
         self._lines = LineInput(service.line_limit)
         self._data: DataReader | None = None
         self._body: Body | None = None
+        self._chunks: ChunkReader | None = None
+        """Of a message that comes by BDAT, from its first chunk to its last."""
+        self._chunk_left = -1
+        """Octets of the chunk at hand that are to come; -1: no chunk is being read."""
+        self._chunk_last = False
+        self._chunk_refusal: Reply | None = None
         self._until = 0.0
         self._out: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
@@ -116,6 +121,8 @@ class SmtpSession(SMTP):
         self._closing = False
         self._lost = False
         self._choked = False
+        self._waits = False
+        """For the greeting."""
         self._paused = False
         self._scheduled = False
         self._ended = False
@@ -139,12 +146,17 @@ class SmtpSession(SMTP):
     @property
     def idle(self) -> bool:
         """Neither in a transaction nor waited for."""
-        return self._task is None and self._data is None and self.envelope.mail_from is None
+        return self._task is None and not self._reading and self.envelope.mail_from is None
+
+    @property
+    def _reading(self) -> bool:
+        """Within a message."""
+        return self._data is not None or self._chunk_left >= 0
 
     @property
     def silent(self) -> float:
         """Seconds since the last command; 0 while one runs."""
-        if self._task is not None or self._data is not None:
+        if self._task is not None or self._reading:
             return 0.0
         return max(0.0, self.loop.time() + self.service.limits.command_timeout - self._deadline)
 
@@ -154,8 +166,13 @@ class SmtpSession(SMTP):
         return self._lines.pending
 
     def reset(self) -> None:
-        """Forgets the transaction."""
+        """Forgets the transaction, and what of its message has come by BDAT."""
         self.envelope = Transaction()
+        if self._chunks is not None:
+            self._chunks = None
+            if self._body is not None:
+                self._body.discard()
+                self._body = None
 
     def reset_hello(self) -> None:
         """RFC 3207 4.2: nothing that was said before TLS counts."""
@@ -163,12 +180,31 @@ class SmtpSession(SMTP):
         self.session.extended_smtp = False
         self.reset()
 
-    def begin_data(self) -> bytes:
+    def begin_data(self) -> Reply | bytes:
+        if self._chunks is not None:
+            return AFTER_BDAT  # RFC 3030 2
+        self._data = DataReader(self.service.limits.line_length)
+        self._begin_body()
+        return GO_AHEAD
+
+    def begin_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
+        """Octets of a message follow. refusal: they are dropped, and this is answered when they have come."""
+        self._chunk_left, self._chunk_last, self._chunk_refusal = size, last, refusal
+        if refusal is None and self._chunks is None:
+            self._chunks = ChunkReader(self.service.limits.line_length)
+            self._begin_body()
+        elif self._chunks is None:
+            self._until = self.loop.time() + self.service.limits.message_timeout
+
+    def _begin_body(self) -> None:
         limits = self.service.limits
-        self._data = DataReader(limits.line_length)
         self._body = Body(self.service.spool, limits.message_size)
         self._until = self.loop.time() + limits.message_timeout
-        return GO_AHEAD
+
+    @property
+    def chunking(self) -> bool:
+        """A message is coming by BDAT."""
+        return self._chunks is not None
 
     def wait(self, work: Coroutine[Any, Any, Reply | bytes | None]) -> None:
         """Runs `work`; its reply goes out when it ends, input waits till then."""
@@ -213,8 +249,20 @@ class SmtpSession(SMTP):
             self._secured(transport)
         self.session.peer = self.remote_ip
         self._arm(service.limits.command_timeout)
+        if service.greeting_delay:
+            self._timer = self.loop.call_later(service.greeting_delay, self._greet)
+            self._waits = True
+            return
         self._timer = self.loop.call_later(service.tick, self._tick)
         transport.write(service.greeting)
+
+    def _greet(self) -> None:
+        """After limits.greeting_delay, if the client has waited for it."""
+        self._waits = False
+        if not self._lost and not self._closing:
+            self._timer = self.loop.call_later(self.service.tick, self._tick)
+            self._arm(self.service.limits.command_timeout)
+            self.transport.write(self.service.greeting)
 
     def admitted(self, remote_ip: str) -> bool:
         """Implicit TLS: asked before the handshake, and before connection_made."""
@@ -229,12 +277,25 @@ class SmtpSession(SMTP):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        if self._waits:
+            self._too_early()
+            return
         self._lines.feed(data)
         if self._task is None and not self._choked and not self._scheduled:
             self._process()
         elif self._lines.pending > WAITING_INPUT and not self._paused:
             self._paused = True
             self.transport.pause_reading()
+
+    def _too_early(self) -> None:
+        """RFC 5321 3.1 and 4.3.1: a client waits for the greeting. Those that cannot are no mail servers."""
+        self.service.count("smtp_early_talkers")
+        self.log.info("client spoke before the greeting")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(self.service.tick, self._abort)
+        self._waits = False
+        self.close(EARLY)
 
     def eof_received(self) -> bool:
         """The client will send no more; what it is owed is still sent, unless TLS is in the way."""
@@ -253,6 +314,7 @@ class SmtpSession(SMTP):
         if self._body is not None:
             self._body.discard()
             self._body = None
+        self._chunks = None
         if self._admitted:
             self.service.release(self)
             if self.service.log.enabled(DEBUG):
@@ -281,6 +343,13 @@ class SmtpSession(SMTP):
             if self._data is not None:
                 if not self._read_data(self._data):
                     break
+                continue
+            if self._chunk_left >= 0:
+                if not self._read_chunk():
+                    break
+                if monotonic() > end:
+                    self._yield()
+                    return
                 continue
             line = self._lines.line()
             if line is None:
@@ -334,7 +403,10 @@ class SmtpSession(SMTP):
         except Exception:
             reply = self._trouble()
         if reply is not None:
-            self._answer(reply)
+            if self.delay or self.slow:
+                self.wait(self._given(reply))
+            else:
+                self._answer(reply)
 
     def _command(self, line: bytes) -> Reply | bytes | None:
         verb, _, argument = line.partition(b" ")
@@ -348,7 +420,7 @@ class SmtpSession(SMTP):
         if len(line) + 2 > command.limit:
             return LONG_COMMAND
         if command.needs:
-            refusal = self._refusal(command)
+            refusal = self.refusal(command.needs)
             if refusal is not None:
                 return refusal
         try:
@@ -357,8 +429,8 @@ class SmtpSession(SMTP):
             return Reply(501, "5.5.2", "Argument is not UTF-8")
         return command.run(self, text)
 
-    def _refusal(self, command: Command) -> Reply | None:
-        needs = command.needs
+    def refusal(self, needs: Needs) -> Reply | None:
+        """What is to be answered where something that has to come first has not."""
         if needs & Needs.LOGIN and self.service.role.login and not self.login:
             return REFUSALS[Needs.LOGIN]
         if needs & Needs.HELLO and self.session.host_name is None:
@@ -396,6 +468,57 @@ class SmtpSession(SMTP):
             self.wait(self._message(body))
         return True
 
+    def _read_chunk(self) -> bool:
+        """False when more is needed."""
+        if self._chunk_left:
+            data = self._lines.take()
+            if not data:
+                self._deadline = min(self.loop.time() + self.service.limits.data_timeout, self._until)
+                return False
+            taken = data[: self._chunk_left]
+            self._lines.feed(data[len(taken) :])
+            self._chunk_left -= len(taken)
+            if self._chunk_refusal is None:
+                self._take_chunk(taken)
+            if self._chunk_left:
+                self._deadline = min(self.loop.time() + self.service.limits.data_timeout, self._until)
+                return False
+        self._chunk_left = -1
+        self._arm(self.service.limits.command_timeout)
+        self._end_chunk()
+        return True
+
+    def _take_chunk(self, data: bytes) -> None:
+        body, reader = self._body, self._chunks
+        assert body is not None and reader is not None
+        text = reader.feed(data)
+        if reader.trouble is None:
+            body.write(text)
+        elif body.trouble is None:
+            body.refuse(SMUGGLING[reader.trouble])
+
+    def _end_chunk(self) -> None:
+        """All octets of a chunk have come: its reply (RFC 3030 2), and with the last one the message."""
+        refusal, self._chunk_refusal = self._chunk_refusal, None
+        if refusal is not None:
+            self.reset()
+            self._answer(refusal)
+            return
+        body, reader = self._body, self._chunks
+        assert body is not None and reader is not None
+        if self._chunk_last:
+            body.write(reader.end())
+        trouble = SMUGGLING[reader.trouble] if reader.trouble is not None else body.trouble
+        if trouble is None and self.loop.time() > self._until:
+            trouble = TIMEOUT
+        if trouble is not None:
+            self._refused(body, trouble)
+        elif self._chunk_last:
+            self._chunks = self._body = None
+            self.wait(self._message(body))
+        else:
+            self._answer(Reply(250, "2.0.0", f"{body.size} octets received"))
+
     def _refused(self, body: Body, reply: Reply) -> None:
         body.discard()
         self.service.count("smtp_messages_refused")
@@ -405,7 +528,10 @@ class SmtpSession(SMTP):
 
     async def _message(self, body: Body) -> Reply:
         try:
-            return await self.service.role.message(self, body)
+            reply = await self.service.role.message(self, body)
+            if reply.code == 250 and self.service.notifier is not None:
+                await self.service.notifier.delivered(self, body)
+            return reply
         finally:
             body.discard()
             self.messages += 1
@@ -418,6 +544,10 @@ class SmtpSession(SMTP):
             self._out.append(reply)
             return
         self._out.append(wire(reply))
+        self._judge(reply)
+
+    def _judge(self, reply: Reply) -> None:
+        """What is counted against the client."""
         if reply.code in NOT_UNDERSTOOD:
             self.bad_commands += 1
             if self.bad_commands >= self.service.limits.bad_commands:
@@ -442,6 +572,8 @@ class SmtpSession(SMTP):
             reply = error.reply
         except Exception:
             reply = self._trouble()
+        if reply is not None and (self.delay or self.slow):
+            reply = await self._held(reply)
         if self._task is not None:
             self.service.tasks.discard(self._task)
         self._task = None
@@ -451,6 +583,38 @@ class SmtpSession(SMTP):
         if reply is not None:
             self._answer(reply)
         self._process()
+
+    @property
+    def slow(self) -> bool:
+        """Whether this client looks for addresses or passwords, and has no better to expect."""
+        return (self.strangers >= SLOW_STRANGERS or self.failed_logins >= SLOW_LOGINS) and (
+            self.service.limits.slow_answers
+        )
+
+    def _is_open(self) -> bool:
+        return not self._lost and not self._closing
+
+    async def _given(self, reply: Reply | bytes) -> Reply | bytes:
+        return reply
+
+    async def _held(self, reply: Reply | bytes) -> Reply | bytes:
+        """The reply after its delay; of a slow one what is left when all but its end has been sent byte by byte."""
+        seconds, self.delay = self.delay, 0.0
+        if seconds:
+            await asyncio.sleep(seconds)
+        if not self.slow or not self._is_open():
+            return reply
+        whole = reply
+        if isinstance(reply, Reply):
+            self._judge(reply)
+            whole = wire(reply)
+        assert isinstance(whole, bytes)
+        for place in range(min(len(whole) - 2, SLOW_BYTES)):
+            if not self._is_open():
+                break
+            self.transport.write(whole[place : place + 1])
+            await asyncio.sleep(SLOW_PAUSE)
+        return whole[min(len(whole) - 2, SLOW_BYTES) :]
 
     def _trouble(self) -> Reply:
         self.service.count("exceptions")
@@ -489,7 +653,10 @@ class SmtpSession(SMTP):
         self._secured(upgraded)
 
     def _secured(self, transport: Any) -> None:
-        self.tls = describe(transport.get_extra_info("ssl_object")) or "TLS"
+        connection = transport.get_extra_info("ssl_object")
+        self.tls = describe(connection) or "TLS"
+        if self.service.role.login:
+            self.channel = channel_of(connection)
         self.session.ssl = {"description": self.tls}
 
     # time
@@ -505,7 +672,7 @@ class SmtpSession(SMTP):
             self._abort()
             return
         if left <= 0 and self._task is None:
-            self.log.info("timeout", in_data=self._data is not None)
+            self.log.info("timeout", in_data=self._reading)
             self._timer = self.loop.call_later(self.service.tick, self._abort)
             self.close(TIMEOUT)
             return

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from echomox.smtpd.command import Extension
-from echomox.smtpd.ext import auth, eightbitmime, enhancedstatuscodes, pipelining, size, smtputf8, starttls
+from echomox.smtpd.ext import (
+    auth,
+    chunking,
+    dsn,
+    eightbitmime,
+    enhancedstatuscodes,
+    futurerelease,
+    limits,
+    pipelining,
+    requiretls,
+    size,
+    smtputf8,
+    starttls,
+)
 
 EXTENSIONS: tuple[Extension, ...] = (
     pipelining.EXTENSION,
     size.EXTENSION,
-    eightbitmime.EXTENSION,
-    smtputf8.EXTENSION,
-    enhancedstatuscodes.EXTENSION,
     starttls.EXTENSION,
     auth.EXTENSION,
+    dsn.EXTENSION,
+    enhancedstatuscodes.EXTENSION,
+    eightbitmime.EXTENSION,
+    smtputf8.EXTENSION,
+    requiretls.EXTENSION,
+    futurerelease.EXTENSION,
+    limits.EXTENSION,
+    chunking.EXTENSION,
 )

@@ -56,7 +56,7 @@ def auth(session: SmtpSession, argument: str) -> Reply | None:
         except ValueError:
             return NOT_BASE64
     try:
-        exchange = authenticator.begin(words[0], session.remote_ip, bool(session.tls))
+        exchange = authenticator.begin(words[0], session.remote_ip, bool(session.tls), session.channel)
     except LoginFailed as error:
         return failed(session, error) if error.reason == "limited" else error.reply
     session.wait(step(session, exchange, initial))
@@ -101,6 +101,7 @@ def answer(session: SmtpSession, exchange: LoginExchange, line: bytes) -> Reply 
 
 def failed(session: SmtpSession, error: MailError) -> Reply | None:
     session.failed_logins += 1
+    session.delay = session.service.limits.login_delay
     if session.failed_logins >= TRIES:
         session.send(wire(error.reply))
         session.close(TOO_MANY)

@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from echomox.clock import FakeClock
 from echomox.config.schema import Auth
 from echomox.net import login as module
 from echomox.net.blocks import FILE, Block, BlockList, take_requests, write_blocks
-from echomox.net.login import REPLIES, LoginFailed, load_key
+from echomox.net.login import REPLIES, Authenticator, LoggedIn, LoginFailed, load_key
 from tests.unit.net.support import authenticator, secrets_of
 from tests.unit.smtpd.support import QUIET
 
@@ -219,7 +220,8 @@ def test_begin_says_why_not():
         for mechanism, tls, reason in (
             ("NTLM", True, "mechanism"),
             ("PLAIN", False, "tls"),
-            ("SCRAM-SHA-1", True, "mechanism"),
+            ("SCRAM-SHA-256-PLUS", True, "mechanism"),
+            ("EXTERNAL", True, "mechanism"),
         ):
             with pytest.raises(LoginFailed) as found:
                 one.begin(mechanism, "192.0.2.1", tls)
@@ -239,3 +241,39 @@ def test_the_key_is_made_once_and_private(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["login.key"]
     path.write_bytes(b"short")
     assert len(load_key(path)) == 32
+
+
+def test_external_and_binding_go_by_the_channel(tmp_path):
+    from echomox.config.snapshot import Snapshot
+    from echomox.net.tls import Channel
+    from tests.unit.net.support import DYNAMIC, Host, Secrets
+
+    mine, offs = "a" * 64, "b" * 64
+
+    async def run() -> None:
+        host = Host(tmp_path, Auth(bcrypt_cost=4, plus=True))
+        accounts = {
+            **DYNAMIC.accounts,
+            "mjl": replace(DYNAMIC.accounts["mjl"], client_certificates=(mine,)),
+            "off": replace(DYNAMIC.accounts["off"], client_certificates=(offs,)),
+        }
+        host._snapshot = Snapshot(replace(DYNAMIC, accounts=accounts), host.static, 2)
+        host.paths.data.mkdir(parents=True, exist_ok=True)
+        one = Authenticator(host, Secrets(), "submission")
+        plain = list(Auth().mechanisms)
+        ip = "192.0.2.1"
+        assert one.offered(True, ip) == plain
+        bound = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", *plain[2:]]
+        assert one.offered(True, ip, Channel(b"x")) == bound
+        assert one.offered(True, ip, Channel(b"x", mine)) == ["EXTERNAL", *bound]
+        assert one.offered(True, ip, Channel(b"x", offs)) == bound  # its account is disabled
+        assert one.offered(True, ip, Channel(b"x", "c" * 64)) == bound
+        exchange = one.begin("EXTERNAL", ip, True, Channel(b"x", mine))
+        assert await exchange.step(b"") == LoggedIn("mjl", "mjl@example.org")
+        assert host.counts["logins_ok_external"] == 1
+        exchange = one.begin("external", ip, True, Channel(b"x", mine))
+        with pytest.raises(LoginFailed):
+            await exchange.step(b"small@example.org")
+        await one.close()
+
+    asyncio.run(run())

@@ -21,7 +21,10 @@ from shm.limiter import LimiterSlabs
 QUIET = Log("test", sink=Sink())
 QUIET.sink.set_levels({}, "error")
 GREETING = b"220 mx.example.org ESMTP EchoMox\r\n"
-NO_LIMITS = Limits(connections_per_ip=0, connection_rate_per_ip=0)
+NO_LIMITS = Limits(
+    connections_per_ip=0, connection_rate_per_ip=0, unknown_delay=0, login_delay=0, first_time_delay=0,
+    slow_answers=False,
+)
 
 
 class Wire:

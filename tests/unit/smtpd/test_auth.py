@@ -110,7 +110,7 @@ def test_scram_sha_256_with_a_client_that_checks_the_server():
 
 
 def test_mechanisms_are_shown_over_tls_only():
-    assert b"AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN\r\n" in dialogue(HELLO)
+    assert b"AUTH SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN\r\n" in dialogue(HELLO)
     assert b"AUTH" not in dialogue(HELLO, tls=False)
     assert codes(dialogue(HELLO, f"AUTH PLAIN {PLAIN}", tls=False))[-1] == 538
     trusted = Auth(plaintext_from=("192.0.2.0/24",), bcrypt_cost=4)

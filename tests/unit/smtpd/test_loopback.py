@@ -1,6 +1,8 @@
 """Real sockets on loopback, real clients (smtplib), real TLS, real store: the two services as the workers run them."""
 
 import asyncio
+import base64
+import hashlib
 import smtplib
 import socket
 import ssl
@@ -11,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scramp
 import trustme
 import uvloop
 
 import workers.smtp
 import workers.submission
 from echomox.config.schema import Auth, Limits, Tls
+from echomox.config.snapshot import Snapshot
 from echomox.store import open_engine
-from tests.unit.net.support import Host, secrets_of
+from tests.unit.net.support import DYNAMIC, Host, secrets_of
 
 LIMITS = replace(Limits(), connections_per_ip=5, connection_rate_per_ip=0)
 MESSAGE = b"From: mjl@example.org\r\nSubject: hi\r\n\r\n.text\r\n"
@@ -28,8 +32,8 @@ class Worker(Host):
     """Enough of workers.base.Worker for a body to run in a thread."""
 
     def __init__(self, root: Path, service: str, listeners: dict[str, list[socket.socket]]) -> None:
-        super().__init__(root, Auth(bcrypt_cost=4), LIMITS)
-        self.static = replace(self.static, tls=Tls(certificate="cert.pem"))
+        super().__init__(root, Auth(bcrypt_cost=4, plus=True), LIMITS)
+        self.static = replace(self.static, tls=Tls(certificate="cert.pem", client_ca="ca.pem"))
         self.service, self.name, self.index = service, f"{service}.0", 0
         self.listeners = listeners
         self.started = threading.Event()
@@ -55,7 +59,8 @@ def listen() -> socket.socket:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Any]:
-    certificate = trustme.CA().issue_cert("mx.example.org")
+    ca = trustme.CA()
+    certificate = ca.issue_cert("mx.example.org")
     sockets = {name: listen() for name in ("smtp", "submission", "submissions")}
     running = [
         Worker(tmp_path, "smtp", {"smtp": [sockets["smtp"]]}),
@@ -65,6 +70,7 @@ def server(tmp_path: Path) -> Iterator[Any]:
     for directory in (paths.config, paths.run, paths.spool, paths.accounts):
         directory.mkdir(parents=True, exist_ok=True)
     certificate.private_key_and_cert_chain_pem.write_to_path(str(paths.config / "cert.pem"))
+    ca.cert_pem.write_to_path(str(paths.config / "ca.pem"))
     engine = open_engine(paths)
     for account in ("mjl", "rest", "off", "small"):
         engine.create(account)
@@ -78,7 +84,7 @@ def server(tmp_path: Path) -> Iterator[Any]:
         thread.start()
         assert worker.started.wait(10)
     ports = {name: found.getsockname()[1] for name, found in sockets.items()}
-    yield type("Server", (), {"ports": ports, "paths": paths, "workers": running})
+    yield type("Server", (), {"ports": ports, "paths": paths, "workers": running, "ca": ca})
     for thread, worker in zip(threads, running):
         worker.loop.call_soon_threadsafe(worker.stop.set)
         thread.join(10)
@@ -188,3 +194,48 @@ def test_idle_connections_are_told_at_a_stop(server):
         worker = server.workers[0]
         worker.loop.call_soon_threadsafe(worker.stop.set)
         assert stream.read().startswith(b"421 4.3.2 ")
+
+
+@pytest.mark.parametrize("name", ["submission", "submissions"])
+def test_a_client_certificate_logs_in(server, name):
+    mine = server.ca.issue_cert("somebody@example.org")
+    der = ssl.PEM_cert_to_DER_cert(mine.cert_chain_pems[0].bytes().decode())
+    host = server.workers[1]
+    known = replace(DYNAMIC.accounts["mjl"], client_certificates=(hashlib.sha256(der).hexdigest(),))
+    dynamic = replace(DYNAMIC, accounts={**DYNAMIC.accounts, "mjl": known})
+    host._snapshot = Snapshot(dynamic, host.static, 2)
+    context = ssl._create_unverified_context()
+    mine.configure_cert(context)
+    if name == "submissions":
+        one = smtplib.SMTP_SSL("127.0.0.1", server.ports[name], context=context, timeout=10)
+    else:
+        one = smtplib.SMTP("127.0.0.1", server.ports[name], timeout=10)
+        one.starttls(context=context)
+    with one:
+        one.ehlo()
+        assert one.esmtp_features["auth"].split()[0] == "EXTERNAL"
+        assert one.docmd("AUTH", "EXTERNAL =")[0] == 235
+        assert one.sendmail("mjl@example.org", ["mjl@example.org"], MESSAGE) == {}
+    with client(server, name) as other:  # without one, it is not offered and not taken
+        other.ehlo()
+        assert "EXTERNAL" not in other.esmtp_features["auth"]
+        assert other.docmd("AUTH", "EXTERNAL =")[0] == 504
+
+
+@pytest.mark.parametrize("name", ["submission", "submissions"])
+def test_channel_binding_with_an_independent_client(server, name):
+    with client(server, name) as one:
+        one.ehlo()
+        assert "SCRAM-SHA-256-PLUS" in one.esmtp_features["auth"]
+        binding = ("tls-server-end-point", hashlib.sha256(one.sock.getpeercert(binary_form=True)).digest())
+        for known, code in ((("tls-server-end-point", b"x" * 32), 535), (binding, 235)):
+            one.rset()
+            scram = scramp.ScramClient(["SCRAM-SHA-256-PLUS"], "mjl@example.org", "secret", channel_binding=known)
+            first = base64.b64encode(scram.get_client_first().encode()).decode()
+            status, challenge = one.docmd("AUTH", f"SCRAM-SHA-256-PLUS {first}")
+            scram.set_server_first(base64.b64decode(challenge).decode())
+            status, answer = one.docmd(base64.b64encode(scram.get_client_final().encode()).decode())
+            if code == 235:
+                scram.set_server_final(base64.b64decode(answer).decode())
+                status, _ = one.docmd("")
+            assert status == code

@@ -1,4 +1,4 @@
-"""What port 25 and submission think of senders, recipients and headers."""
+"""What port 25 thinks of senders, recipients and headers."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 from echomox.delivery.local import Incoming
 from echomox.errors import Reply
 from echomox.smtpd.receive import Receive
-from echomox.smtpd.submit import Submit
 from tests.unit.net.support import Host
 from tests.unit.smtpd.support import Talk, codes, script
 
@@ -30,7 +29,7 @@ class Full:
         return self
 
     def mailboxes(self) -> list[Any]:
-        return [type("Mailbox", (), {"size": 450})] * 2
+        return [type("Mailbox", (), {"size": 450, "total": 1})] * 2
 
 
 def dialogue(tmp_path: Path, kind: Any, *lines: str, login: str = "") -> tuple[bytes, Delivery]:
@@ -100,41 +99,3 @@ def test_what_delivery_is_told(tmp_path):
         ("mjl", "mjl@example.org"),
         ("mjl", "MJL+x@example.org"),
     ]
-
-
-SUBMISSIONS = [
-    # (MAIL FROM, RCPT TO, From header, codes of MAIL, RCPT and the message)
-    ("mjl@example.org", "mjl@example.org", "mjl@example.org", [250, 250, 354, 250]),
-    ("second@example.org", "anybody@example.org", "M <mjl@example.org>", [250, 250, 354, 250]),
-    ("mjl+x@example.org", "mjl@example.org", "mjl+y@example.org", [250, 250, 354, 250]),
-    ("", "mjl@example.org", "mjl@example.org", [250, 250, 354, 250]),
-    ("mjl@example.org", "mjl@example.org", "small@example.org", [250, 250, 354, 550]),
-    ("mjl@example.org", "mjl@example.org", "mjl@example.org, small@example.org", [250, 250, 354, 550]),
-    ("mjl@example.org", "mjl@example.org", "mjl@elsewhere.example", [250, 250, 354, 550]),
-    ("mjl@example.org", "mjl@example.org", "nobody", [250, 250, 354, 550]),
-    ("mjl@example.org", "mjl@example.org", "", [250, 250, 354, 550]),
-    ("mjl@example.org", "mjl@elsewhere.example", "", [250, 550, 554]),
-    ("small@example.org", "", "", [553]),
-    ("mjl@elsewhere.example", "", "", [553]),
-]
-
-
-@pytest.mark.parametrize("sender, recipient, header, expected", SUBMISSIONS)
-def test_submission(sender, recipient, header, expected, tmp_path):
-    lines = [f"MAIL FROM:<{sender}>"]
-    if recipient:
-        lines += [f"RCPT TO:<{recipient}>", "DATA"]
-    if 354 in expected:
-        lines += [f"From: {header}", "", "text", "."]
-    answer, delivery = dialogue(tmp_path, Submit, *lines, login="mjl")
-    assert codes(answer)[1:] == expected
-    assert len(delivery.mail) == (expected[-1] == 250)
-    if delivery.mail:
-        assert delivery.mail[0].protocol == "ESMTPA"
-
-
-def test_submission_says_that_it_does_not_relay_yet(tmp_path):
-    answer, _ = dialogue(
-        tmp_path, Submit, "MAIL FROM:<mjl@example.org>", "RCPT TO:<a@b.example>", login="mjl"
-    )
-    assert answer.endswith(b"550 5.7.1 Relaying to other servers is not available yet\r\n")
