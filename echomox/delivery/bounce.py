@@ -33,13 +33,13 @@ SUBJECTS = {
     "expanded": "Message distributed",
 }
 OPENINGS = {
-    "failed": "your message could not be delivered to the following recipients. It will not be tried again.",
-    "delayed": "your message has not been delivered to the following recipients yet. You need not send it again: "
+    "failed": "Your message could not be delivered to the following recipients. It will not be tried again.",
+    "delayed": "Your message has not been delivered to the following recipients yet. You need not send it again: "
     "this server goes on trying, and tells you if it gives up.",
-    "delivered": "your message was delivered to the following recipients, as you asked to be told.",
-    "relayed": "your message was handed on for the following recipients to a server that does not report deliveries; "
+    "delivered": "Your message was delivered to the following recipients, as you asked to be told.",
+    "relayed": "Your message was handed on for the following recipients to a server that does not report deliveries; "
     "you may hear no more of it.",
-    "expanded": "your message was handed on to the members of the following lists.",
+    "expanded": "Your message was handed on to the members of the following lists.",
 }
 REASONS = (
     ("x.1.1", "There is no such mailbox at that domain. Look for a slip in the address."),

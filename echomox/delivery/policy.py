@@ -110,7 +110,7 @@ class AddressRules:
         else:
             reason = "members-only" if refusal is not None else ""
             ruled = Ruling(settings, destination.mailbox, refusal=refusal, reason=reason)
-        if ruled.accept or ruled.forwarder or facts.mail.login:
+        if ruled.accept or ruled.forwarder or facts.mail.login or not facts.mail.remote_ip:
             return ruled
         signs = self._signs(facts, seen, destination)
         if not signs or settings.strict >= 1:
