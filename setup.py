@@ -37,9 +37,11 @@ PLOTS = ["pillow>=11,<14"]
 
 TEST = [
     *PLOTS,
+    "aioimaplib>=2,<3",
     "aiosmtplib>=4,<6",
     "hypothesis>=6.120,<7",
     "imapclient>=3.0.1,<5",
+    "lxml>=5.3,<7",
     "mypy>=1.14,<3",
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",

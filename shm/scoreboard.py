@@ -114,6 +114,8 @@ COUNTERS = (
     "queue_deferred",
     "queue_failed",
     "queue_reports",
+    "reports_received",
+    "reports_refused",
     "bells_rung",
     "bells_sent",
     "ipc_dropped",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.judge import Judge
-from echomox.filter.stages import STAGES, esn
+from echomox.filter.stages import esn, membranes, with_own
 from echomox.filter.weights import SharedWeights
 from echomox.ipc.channel import LIMITS, Limits, Link, Server
 from echomox.ipc.frame import Frame, encode
@@ -116,7 +116,8 @@ async def run(worker: Worker) -> None:
         return found.junk_filter if found else JunkFilter()
 
     network = esn.Network(SharedWeights(worker.weights, log))
-    stages = tuple(network.stage() if stage.name == esn.NAME else stage for stage in STAGES)
+    rules = membranes.rules_of(worker.static.filter.rules)
+    stages = with_own(network.stage(), membranes.stage(lambda: rules))
     judge = Judge(worker.paths.accounts, settings, log, stages)
     budget = worker.static.filter.classify_timeout / 2
     classifier = Classifier((judge, worker.paths.spool, budget), log, worker.count)

@@ -24,6 +24,7 @@ from typing import Any
 
 from echomox.config.snapshot import accept, is_accepted
 from echomox.errors import ConfigError
+from echomox.ipc.bells import Bells
 from echomox.net.blocks import take_requests
 from workers.base import Worker
 from workers.operations import CHANGES, Refused, Site, execute
@@ -51,6 +52,14 @@ class Control:
 
     async def run(self) -> None:
         worker = self.worker
+        bells = Bells(worker.paths.socket("change"), worker.log, worker.name)
+        await bells.start()
+        loop = asyncio.get_running_loop()
+
+        def rung(account: str, modseq: int) -> None:
+            loop.call_soon_threadsafe(bells.ring, account, modseq)
+
+        self.site.rung = rung
         await self._in_thread(self._begin)
         servers = [
             await asyncio.start_unix_server(self._accept, sock=sock, limit=LINE) for sock in worker.listeners["control"]
@@ -65,6 +74,7 @@ class Control:
             await asyncio.wait(self.peers, timeout=min(worker.drain_time(), worker.static.workers.stop_time))
         await self._in_thread(self.site.close)  # connections to SQLite are closed where they were opened
         self.thread.shutdown(wait=True)
+        await bells.close()
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)

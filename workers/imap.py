@@ -9,6 +9,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from echomox.config.opinions import opinions
 from echomox.imapd.accept import TlsListener
 from echomox.imapd.service import Backend, Service
 from echomox.imapd.upload import Upload
@@ -39,6 +40,7 @@ async def run(worker: Worker) -> None:
         service.changed(account)
 
     engine.on_change = changed
+    engine.opinion = opinions(worker)
     worker.live = service
     servers = await listen(worker, service)
     ticking = loop.create_task(service.ticking())

@@ -2,7 +2,8 @@
 
 `Ring(account, modseq)` from any worker becomes `Changed` to every peer that listens to this account. Bells
 that wait for the same peer are put together, the highest modseq counts; a peer that does not read keeps at
-most one waiting bell per account it listens to, and is dropped after a while. A peer that begins to listen
+most one waiting bell per account it listens to, and is dropped after a while. A peer that listens to all accounts works
+in the background: it is told of what was rung within LATER seconds at once. A peer that begins to listen
 is told what was rung in the last seconds, so that a change between its look at the store and its `Listen`
 is not missed.
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from workers.base import Worker
 
+LATER = 0.1
 RECENT_ACCOUNTS = 4096
 RECENT_SECONDS = 10.0
 MOST_LISTENED = 100_000
@@ -92,7 +94,10 @@ class Notifier:
         listener.waiting[account] = max(modseq, listener.waiting.get(account, 0))
         if not listener.due:
             listener.due = True
-            self._loop.call_soon(listener.flush)
+            if EVERY in listener.accounts:
+                self._loop.call_later(LATER, listener.flush)
+            else:
+                self._loop.call_soon(listener.flush)
 
     def _listen(self, link: Link, account: str) -> None:
         listener = self._listeners.get(link)

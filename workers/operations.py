@@ -9,17 +9,20 @@ as JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from echomox.errors import ConfigError
-from echomox.store.engine import StoreError
+from echomox.store.engine import REPAIRS, StoreError
 from workers import operations_access as access
 from workers import operations_addresses as addresses
 from workers import operations_config as config
 from workers import operations_dns as dns
 from workers import operations_filter as filters
 from workers import operations_mail as mail
+from workers import operations_mailboxes as mailboxes
 from workers import operations_queue as queue
+from workers import operations_reports as reports
 from workers import operations_server as server
 from workers import operations_tls as tls
 from workers.site import Refused, Site
@@ -83,6 +86,25 @@ OPERATIONS = (
     Operation("logins.list", mail.logins_list, {"account": str, "limit?": int}),
     Operation("mailbox.list", mail.mailbox_list, {"account": str}),
     Operation("mailbox.show", mail.mailbox_show, {"account": str, "mailbox": str}),
+    Operation("mailbox.acl", mailboxes.acl_show, {"account": str, "mailbox": str}),
+    Operation(
+        "mailbox.acl.set", mailboxes.acl_set, {"account": str, "mailbox": str, "who": str, "rights": str}
+    ),
+    Operation("mailbox.acl.remove", mailboxes.acl_remove, {"account": str, "mailbox": str, "who": str}),
+    *(
+        Operation(f"mailbox.{task}", partial(mailboxes.repair, task), {"account": str, "mailbox?": str})
+        for task in ("bumpuidvalidity", "reassignuids", "recalculate", "fixuidmeta")
+    ),
+    *(
+        Operation(f"account.{task}", partial(mailboxes.repair, task), {"account": str})
+        for task in ("reparse", "reassignthreads", "fixmsgsize")
+    ),
+    Operation("mailbox.virtual.list", mailboxes.virtual_list, {"account": str}),
+    Operation(
+        "mailbox.virtual.add", mailboxes.virtual_add, {"account": str, "name": str, "search": str, "use?": str}
+    ),
+    Operation("mailbox.virtual.remove", mailboxes.virtual_remove, {"account": str, "name": str}),
+    Operation("mailbox.shares", mailboxes.shares, {"account?": str}),
     Operation("message.list", mail.message_list, {"account": str, "mailbox": str, "limit?": int}),
     Operation("message.show", mail.message_show, _MESSAGE),
     Operation("message.parts", mail.message_parts, _MESSAGE),
@@ -133,6 +155,13 @@ OPERATIONS = (
     Operation("dnsbl.check", dns.dnsbl_check, {"ip?": str, "zones": list, "resolver?": str}),
     Operation("mtasts.list", tls.mtasts_list, {}),
     Operation("mtasts.policy", tls.mtasts_policy, _NAME),
+    Operation("reports.list", reports.reports_list, reports.SPAN),
+    Operation("reports.show", reports.reports_show, {"kind": str, "id": int}),
+    Operation("reports.summary", reports.reports_summary, reports.SPAN),
+    Operation("reports.sent", reports.reports_sent, reports.SENT),
+    Operation("reports.suppression.list", reports.suppression_list, {"limit?": int}),
+    Operation("reports.suppression.add", reports.suppression_add, {"address": str, "reason?": str}),
+    Operation("reports.suppression.remove", reports.suppression_remove, {"address": str}),
     Operation("status", server.status, {}),
     Operation("counters", server.counters, {}),
     Operation("reload", server.reload, {}),
@@ -144,6 +173,7 @@ CHANGES = frozenset(
     operation.name
     for operation in OPERATIONS
     if operation.name in queue.CHANGES
+    or operation.name.rpartition(".")[2] in REPAIRS
     or operation.name.rpartition(".")[2]
     in ("add", "remove", "set", "set-password", "members", "end", "reload", "loglevels")
 )

@@ -20,7 +20,7 @@ from echomox.config.hostcheck import own_addresses
 from echomox.config.keys import dkim_public, new_dkim_key, new_password
 from echomox.config.names import domain_key
 from echomox.config.outbound import own_policy_id
-from echomox.config.quickstart import KEYS
+from echomox.config.quickstart import KEYS, REPORTED
 from echomox.config.schema import Account, Dkim, Domain, Dynamic, Static
 from echomox.sasl import BadPassword, derive, password_secret
 from workers.operations_tls import own_tlsa
@@ -238,7 +238,7 @@ def domain_add(site: Site, fields: Fields) -> Answer:
         if key in draft.dynamic.domains:
             raise Refused(f"domain {key} is there already")
         dkim = _dkim_keys(site, key) if fields.get("dkim", True) else {}
-        draft.add_domain(key, Domain(dkim=tuple(dkim)))
+        draft.add_domain(key, replace(REPORTED, dkim=tuple(dkim)))
         draft.set_domain(key, _paths_of(fields.get("settings", {})))
         try:
             for row, pem in dkim.items():
@@ -296,7 +296,8 @@ def domain_dnsrecords(site: Site, fields: Fields) -> Answer:
         hostname=static.hostname,
         addresses=tuple(own_addresses()) or PLACEHOLDERS,
         dkim=tuple((row.selector, *dkim_public(Path(row.key).read_bytes())) for row in domain.dkim),
-        reports=f"postmaster@{key}",
+        reports=f"{domain.dmarc_reports.local_part or 'postmaster'}@{key}",
+        tls_reports=f"{domain.tls_reports.local_part or 'postmaster'}@{key}",
         policy_id=own_policy_id(domain, static.hostname),
         tlsa=own_tlsa(static.tls.certificate),
         **_ports(static),

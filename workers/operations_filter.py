@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import Any
 
+from echomox.errors import ConfigError
 from echomox.filter import stats as known
 from echomox.filter.explain import DETAILS, details
 from echomox.filter.explain import explain as judge
+from echomox.filter.stages.membranes import rules_of
 from echomox.filter.weights import DIRECTORY, ROW, STATE, StateFile
-from echomox.log import logger
 from workers.operations_mail import find_message
 from workers.site import Refused, Site
 
@@ -36,8 +37,12 @@ def explain(site: Site, fields: Fields) -> Answer:
 def explain_bytes(site: Site, account: str, data: bytes, wanted: Collection[str] = ()) -> Answer:
     """A message that is in no mailbox, judged for an account. wanted: of DETAILS."""
     junk_filter = site.account(account).junk_filter
-    found = judge(data, account, site.paths.accounts, junk_filter, logger("filter"))
-    return found | details(data, account, site.paths.accounts, junk_filter, wanted)
+    try:
+        rules = rules_of(site.static().filter.rules)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+    found = judge(data, account, site.paths.accounts, junk_filter, rules)
+    return found | details((data, account), site.paths.accounts, junk_filter, rules, wanted)
 
 
 def stats(site: Site, fields: Fields) -> Answer:

@@ -19,11 +19,14 @@ from typing import Any, TypeVar
 from echomox.config.names import domain_key
 from echomox.config.snapshot import load_snapshot
 from echomox.delivery.bounce import Maker
+from echomox.delivery.signing import HostSigner
 from echomox.ipc.queuebell import ring_once
+from echomox.log import logger
 from echomox.queue import control, database, suppression
 from echomox.queue.commit import once
 from echomox.queue.control import Filter
-from echomox.queue.database import QueueError
+from echomox.queue.database import QueueError, directory_of
+from echomox.queue.destinations import ask_to_retry
 from echomox.queue.finish import Context, Finished, drop, fail
 from echomox.queue.insert import Ways
 from echomox.queue.routes import ways_of
@@ -140,6 +143,10 @@ def queue_dump(site: Site, fields: Fields) -> Answer:
 # -- what is done with it ----------------------------------------------------------------
 
 
+RETRIED = ("unhold", "change")
+"""Events after which messages are tried, even if their destination was found dead a moment ago."""
+
+
 def _change(
     site: Site, fields: Fields, event: str, change: Callable[[sqlite3.Connection, list[int]], object]
 ) -> Answer:
@@ -147,6 +154,8 @@ def _change(
     wanted = _chosen(fields)
     changed: list[int] = []
     after = wanted.after
+    if event in RETRIED:
+        ask_to_retry(directory_of(site.paths))
     while True:
         portion = Filter(**{**_values(wanted), "after": after})
 
@@ -214,7 +223,9 @@ def queue_requiretls(site: Site, fields: Fields) -> Answer:
 
 def _context(site: Site) -> Context:
     static = site.static()
-    maker = Maker(static.hostname, random.SystemRandom())
+    snapshot = load_snapshot(site.paths, static, 0)
+    signer = HostSigner(static.hostname, lambda: snapshot, logger("queue"))
+    maker = Maker(static.hostname, random.SystemRandom(), signer)
     now = time.time()
     directory = database.prepare(site.paths)
     return Context(

@@ -7,6 +7,7 @@ import asyncio
 import sys
 
 from echomox.config.load import load_static
+from echomox.config.opinions import opinions
 from echomox.config.paths import Paths
 from echomox.config.snapshot import Snapshot, load_snapshot
 from echomox.imapd.pipe import serve
@@ -58,6 +59,7 @@ async def serve_account(paths: Paths, account: str) -> None:
         service.changed(name)
 
     engine.on_change = changed
+    engine.opinion = opinions(host)
     ticking = asyncio.get_running_loop().create_task(service.ticking())
     try:
         await serve(service, account, sys.stdin.buffer, sys.stdout.buffer)

@@ -13,10 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echomox.config.opinions import opinions
 from echomox.delivery.bounce import Maker
 from echomox.delivery.local import LocalDelivery
 from echomox.delivery.localjobs import LocalJobs
+from echomox.delivery.outbox import Outbox
 from echomox.delivery.remote import Place, open_remote
+from echomox.delivery.signing import HostSigner
 from echomox.dns import open_resolver
 from echomox.ipc.bells import Bells
 from echomox.log import Log, logger
@@ -76,12 +79,14 @@ async def serve(worker: Worker, log: Log, directory: Path) -> None:
     committer = engine.committer(worker.name)
     bells = Bells(worker.paths.socket("change"), log)
     engine.on_change = bells.ring
+    engine.opinion = opinions(worker)
     await bells.start()
     resolver = open_resolver(worker.static.dns)
     send_on = SendOn(worker, resolver)
     local = LocalDelivery(worker, engine, committer, rules=send_on.rules)
     remote = open_remote(Place(worker.static, worker.paths), resolver, log, worker.count)
-    maker = Maker(worker.static.hostname, random.SystemRandom())
+    hostname = worker.static.hostname
+    maker = Maker(hostname, random.SystemRandom(), HostSigner(hostname, worker.snapshot, log))
 
     def compose(report: Report) -> Outgoing | None:
         return maker.compose(report, time.time())
@@ -110,6 +115,7 @@ async def serve(worker: Worker, log: Log, directory: Path) -> None:
         await hear(reader, writer, runner.ring)
 
     servers = [await asyncio.start_unix_server(heard, sock=one) for one in worker.listeners.get("queue", ())]
+    outbox = asyncio.create_task(Outbox(worker, engine, committer, directory).run()) if worker.index == 0 else None
     running = asyncio.create_task(runner.run())
     worker.ready()
     await worker.stopping()
@@ -120,6 +126,9 @@ async def serve(worker: Worker, log: Log, directory: Path) -> None:
         task.cancel()
     await running
     await finish(worker, runner)
+    if outbox is not None:
+        outbox.cancel()
+        await asyncio.wait((outbox,))
     await remote.close()
     await send_on.close()
     await resolver.close()

@@ -31,6 +31,8 @@ from echomox.dns import open_resolver
 from echomox.dns.types import Resolver
 from echomox.ipc.bells import Bells
 from echomox.log import Log, logger
+from echomox.reports import sending
+from echomox.reports.run import Means
 from echomox.store import open_engine
 from echomox.store.engine import AccountStore, Engine, Mailbox, NoSuchAccount, StoreError
 
@@ -44,6 +46,8 @@ JITTER = 0.1
 NICENESS = 5
 DAY = 86_400.0
 MAX_UID = (1 << 32) - 1
+RETENTION = "/private/vendor/echomox/retention"
+"""Entry of METADATA (RFC 5464): days after which messages are removed from a mailbox."""
 AT_ONCE = 500
 """Messages removed in one transaction."""
 
@@ -86,12 +90,13 @@ class Last:
 
 
 async def expire_mail(desk: Desk) -> Mapping[str, Any]:
-    """Rejects by age and number (F13), Trash and Junk by age where the account wants it (T16)."""
+    """Rejects by age and number (F13), Trash and Junk by age where the account wants it, and any mailbox by age that
+    has the annotation RETENTION (T16)."""
     return await asyncio.to_thread(_expire_mail, desk)
 
 
 def _expire_mail(desk: Desk) -> Mapping[str, Any]:
-    removed = {"rejects": 0, "trash": 0, "junk": 0}
+    removed = {"rejects": 0, "trash": 0, "junk": 0, "others": 0}
     now = desk.clock.now()
     for name, account in desk.snapshot().accounts.items():
         if desk.stopped():
@@ -106,11 +111,20 @@ def _expire_mail(desk: Desk) -> Mapping[str, Any]:
             for kind, mailbox, days, most in kinds:
                 if mailbox is not None and mailbox.total and days:
                     removed[kind] += expire(store, mailbox, now - days * DAY, most, desk.stopped)
+            for mailbox in store.mailboxes():
+                if mailbox.total and (days := retention(store, mailbox)):
+                    removed["others"] += expire(store, mailbox, now - days * DAY, 0, desk.stopped)
         except NoSuchAccount:
             continue
         except (StoreError, OSError) as error:
             desk.log.warn("mail not expired", account=name, error=f"{type(error).__name__}: {error}")
     return removed
+
+
+def retention(store: AccountStore, mailbox: Mailbox) -> int:
+    """Days, by the annotation that a client has set; 0 for none, and for what is no number."""
+    value = store.annotations(mailbox.id).get(RETENTION, b"")
+    return int(value) if value.isdigit() and len(value) <= 5 else 0
 
 
 def _named(store: AccountStore, name: str) -> Mailbox | None:
@@ -160,10 +174,18 @@ async def watch_dnsbl(desk: Desk) -> Mapping[str, Any]:
     return {"lists": len(settings.dnsbl), "listed": listed, "ill": ill}
 
 
+async def send_reports(desk: Desk) -> Mapping[str, Any]:
+    """D11, Q16: DMARC aggregate reports and TLS reports about the days that are over."""
+    return await sending.send_reports(
+        Means(desk.static, desk.paths, desk.resolver, desk.snapshot, desk.log, desk.clock, lambda: desk.stopped())
+    )
+
+
 JOBS = (
     Job("expire-mail", 3600.0, 1800.0, expire_mail),
     Job("refresh-mta-sts", DAY / 2, 1800.0, refresh_mta_sts),
     Job("watch-dnsbl", DAY, 600.0, watch_dnsbl),
+    Job("send-reports", sending.INTERVAL, sending.LIMIT, send_reports),
 )
 
 

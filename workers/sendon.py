@@ -14,6 +14,8 @@ from echomox.ipc.queuebell import QueueBell
 from echomox.log import logger
 from echomox.queue.routes import ways_of
 from echomox.queue.spool import QueueSpool
+from echomox.reports.arrivals import Arrivals
+from echomox.reports.database import FILE as REPORTS
 
 if TYPE_CHECKING:
     from echomox.dns.types import Resolver
@@ -32,9 +34,11 @@ class SendOn:
         self.bell = QueueBell(worker.paths.socket("queue"))
         self.srs: Srs = load_keys(worker.paths.data)
         forwarder = Forwarder(self.spool, self.srs, worker.paths.spool, logger("delivery"), self.bell.ring)
-        self.rules = AddressRules(worker, resolver, forwarder)
+        self.arrivals = Arrivals(worker.paths.data / REPORTS, logger("reports"), worker.count)
+        self.rules = AddressRules(worker, resolver, forwarder, arrivals=self.arrivals)
 
     async def close(self) -> None:
         if self._own:
             await self.spool.close()
         self.bell.close()
+        self.arrivals.close()

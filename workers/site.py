@@ -7,6 +7,7 @@ thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from echomox.config.load import load_dynamic, load_static
@@ -28,6 +29,8 @@ class Site:
     def __init__(self, paths: Paths, worker: Worker | None = None) -> None:
         self.paths = paths
         self.worker = worker
+        self.rung: Callable[[str, int], None] | None = None
+        """Called with (account, modseq) after each change of an account's mail here."""
         self._engine: Engine | None = None
 
     @property
@@ -35,6 +38,8 @@ class Site:
         """The store, opened at first use."""
         if self._engine is None:
             self._engine = open_engine(self.paths)
+            if self.rung is not None:
+                self._engine.on_change = self.rung
         return self._engine
 
     def static(self) -> Static:

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from echomox.config.opinions import opinions
 from echomox.delivery.authcheck import MailChecks
 from echomox.delivery.authlog import FILE as AUTHLOG_FILE
 from echomox.delivery.authlog import AuthLog
 from echomox.delivery.bounce import Maker
 from echomox.delivery.local import LocalDelivery
 from echomox.delivery.returns import Returns
+from echomox.delivery.signing import HostSigner
 from echomox.dns import open_resolver
 from echomox.filter.judge import fallback_judge
 from echomox.ipc.bells import Bells
@@ -59,6 +61,7 @@ async def run(worker: Worker) -> None:
     committer = engine.committer(worker.name)
     bells = Bells(worker.paths.socket("change"), worker.log)
     engine.on_change = bells.ring
+    engine.opinion = opinions(worker)
     classifiers = ClassifierPool(
         worker.paths, classifier_sockets(worker), static.filter.classify_timeout, worker.log, worker.count
     )
@@ -98,7 +101,13 @@ async def run(worker: Worker) -> None:
 
 def notifier(worker: Worker, send_on: SendOn) -> Notifier:
     """Who tells senders that asked for it that their mail is in the mailbox."""
-    return Notifier(send_on.spool, Maker(worker.static.hostname, random.SystemRandom()), send_on.bell.ring)
+    return Notifier(send_on.spool, report_maker(worker), send_on.bell.ring)
+
+
+def report_maker(worker: Worker) -> Maker:
+    """Of delivery status notifications, signed."""
+    hostname = worker.static.hostname
+    return Maker(hostname, random.SystemRandom(), HostSigner(hostname, worker.snapshot, worker.log))
 
 
 def classifier_sockets(worker: Worker) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from echomox.delivery.bounce import Maker
+from echomox.config.opinions import opinions
 from echomox.delivery.local import LocalDelivery
 from echomox.dns import open_resolver
 from echomox.ipc.bells import Bells
@@ -20,7 +19,7 @@ from echomox.smtpd.service import SmtpService
 from echomox.smtpd.submit import Submit
 from echomox.store import open_engine
 from workers.sendon import SendOn
-from workers.smtp import drain, settings
+from workers.smtp import drain, report_maker, settings
 
 if TYPE_CHECKING:
     from workers.base import Worker
@@ -31,6 +30,7 @@ async def run(worker: Worker) -> None:
     committer = engine.committer(worker.name)
     bells = Bells(worker.paths.socket("change"), worker.log)
     engine.on_change = bells.ring
+    engine.opinion = opinions(worker)
     await bells.start()
     spool = QueueSpool(worker.paths, ways=ways_of(worker.snapshot), min_free=worker.static.queue.min_free)
     bell = QueueBell(worker.paths.socket("queue"))
@@ -38,7 +38,7 @@ async def run(worker: Worker) -> None:
     send_on = SendOn(worker, resolver, spool)
     delivery = LocalDelivery(worker, engine, committer, rules=send_on.rules)
     role = Submit(worker, engine, delivery, spool, bell.ring)
-    notifier = Notifier(spool, Maker(worker.static.hostname, random.SystemRandom()), bell.ring)
+    notifier = Notifier(spool, report_maker(worker), bell.ring)
     authenticator = Authenticator(worker, engine, "submission")
     service = SmtpService(replace(settings(worker), notifier=notifier), role, authenticator)
     worker.live = service

@@ -119,14 +119,14 @@ def warm(static: Static, paths: Paths) -> None:
     """
     from echomox.dns.psl import load
     from echomox.filter.lexicon import lexicon
-    from echomox.filter.stages.membranes import default_rules
+    from echomox.filter.stages.membranes import reload_rules
     from echomox.net.tls import server_context
 
     server_context(static.tls, paths.config)
     server_context(static.tls, paths.config, clients=True)
     load()
     lexicon()
-    default_rules()
+    reload_rules(static.filter.rules)
 
 
 def server() -> Table:

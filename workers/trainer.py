@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echomox.config.schema import JunkFilter
-from echomox.filter.desk import BATCH, Desk, mend, state
-from echomox.filter.learners import with_prior
+from echomox.filter.desk import BATCH, Applied, Desk, mend, state
+from echomox.filter.learners import Method, with_prior
+from echomox.filter.stages import membranes, with_own
 from echomox.filter.weights import DIRECTORY, StateFile, mend_state, publish, record, share
 from echomox.ipc.bells import Bells
 from echomox.ipc.channel import Link, Server
@@ -27,6 +28,7 @@ from echomox.ipc.schema import Failed, Learned, LearnState, Retrain
 from echomox.log import Log, logger
 from echomox.store import open_engine
 from echomox.store.engine import AccountStore, Engine, NoSuchAccount, StoreError
+from workers.classifier import settle
 
 if TYPE_CHECKING:
     from workers.base import Worker
@@ -105,7 +107,7 @@ class Trainer:
                     await self._retrain(store)
             items, total = BATCH, 0
             while items == BATCH:
-                applied = self.desk.learn(store, self._settings(account))
+                applied = await self._learn(store)
                 items = applied.items
                 total += items
                 self._tell(account, applied.spam, applied.ham, applied.unlearned)
@@ -126,6 +128,17 @@ class Trainer:
         except Exception:
             self._log.exception("learning failed", account=account)
             self._count("exceptions", 1)
+
+    async def _learn(self, store: AccountStore) -> Applied:
+        """A batch of the outbox; the heartbeat has its turn in between."""
+        with contextlib.closing(self.desk.learning(store, self._settings(store.name))) as steps:
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    applied: Applied = end.value
+                    return applied
+                await asyncio.sleep(0)
 
     def close(self) -> None:
         """Closes the files of accounts."""
@@ -187,12 +200,15 @@ async def run(worker: Worker) -> None:
     def learned(account: str) -> None:
         record(states, worker.paths.accounts, account, settings(account))
 
+    rules = membranes.rules_of(worker.static.filter.rules)
+    method = Method(with_prior(shared.prior), with_own(membranes.stage(lambda: rules)))
     trainer = Trainer(engine, worker.paths.accounts, settings, log, worker.count, learned)
-    trainer.desk.learners = with_prior(shared.prior)
+    trainer.desk = Desk(worker.paths.accounts, log, method)
     bells = Bells(worker.paths.socket("change"), log, worker.name)
     bells.listen_to_all(trainer.rung)
     await bells.start()
     await trainer.server.serve(worker.listeners["learn"])
+    settle()
     worker.ready()
     learning = asyncio.create_task(trainer.run(worker.static.filter.learn_interval))
     await worker.stopping()

@@ -24,6 +24,11 @@ from echomox.cli.console import (
 from echomox.cli.settings import parse_settings
 from echomox.config.schema import Account
 
+REPAIRS = {
+    "reparse": ("messages are told otherwise now", "take all messages apart anew, as after an update of the parser"),
+    "reassignthreads": ("messages sorted in", "make anew what messages are sorted and threaded by"),
+    "fixmsgsize": ("messages had another size", "set the sizes of messages as their files have them"),
+}
 SETTINGS = "as quota=1000000000 full_name='Ann Lee' junk_filter.mode=junk-only"
 
 
@@ -52,6 +57,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     certificate.add_argument("action", choices=("list", "add", "remove"))
     certificate.add_argument("name", help="of the account")
     certificate.add_argument("certificate", nargs="?", help="PEM or DER file, or SHA-256 fingerprint")
+    for name, (_, what) in REPAIRS.items():
+        repair = commands.add(name, run_repair, what)
+        repair.set_defaults(task=name)
+        repair.add_argument("name")
     commands.add("enable", run_enable, "allow logins again").add_argument("name")
     commands.add("disable", run_disable, "refuse logins; mail still arrives").add_argument("name")
 
@@ -154,3 +163,8 @@ def fingerprint(text: str) -> str:
 def run_password(args: argparse.Namespace) -> int:
     answer = ask(args, "account.set-password", name=args.name, password=read_password(args))
     return show(args, answer, [f"account {args.name} has a new password", *_password_line(answer)])
+
+
+def run_repair(args: argparse.Namespace) -> int:
+    answer = ask(args, f"account.{args.task}", account=args.name)
+    return show(args, answer, [f"{answer['changed']} {REPAIRS[args.task][0]}"])

@@ -19,15 +19,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Beyond what loading checks: DKIM keys are keys of their kind."""
+    """Beyond what loading checks: DKIM keys are keys of their kind, the filter's rules are rules."""
     from echomox.config.load import ConfigProblems, load_all
+    from echomox.errors import ConfigError
+    from echomox.filter.stages.membranes import rules_of
 
     paths = find(args)
     try:
         static, dynamic = load_all(paths)
         problems = _dkim_problems(str(paths.dynamic), paths.dynamic.read_text(encoding="utf-8"), asdict(dynamic))
+        rules_of(static.filter.rules)
     except ConfigProblems as error:
         problems = error.problems
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
     if problems and args.json:
         names = ("file", "line", "key", "problem")
         print(json.dumps({"ok": False, "problems": [dict(zip(names, item, strict=True)) for item in problems]}))

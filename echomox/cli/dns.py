@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from echomox.cli import reports
 from echomox.cli.console import CommandError, Commands, find, show
 from echomox.errors import ConfigError
 
@@ -24,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = Commands(parser)
     for name, run, text, add in _COMMANDS[parser.get_default("family")]:
         add(_with_resolver(commands.add(name, run, text)))
+    if parser.get_default("family") == "dmarc":
+        reports.add(commands, "dmarc")
 
 
 def _with_resolver(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -56,7 +59,7 @@ def _dmarc_check(parser: argparse.ArgumentParser) -> None:
 
 def _dnsbl_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="IP|ZONE", help="an address to look for, or a list whose health is checked")
-    parser.add_argument("zones", metavar="ZONE", nargs="*", help="lists, as zen.spamhaus.org")
+    parser.add_argument("zones", metavar="ZONE", nargs="*", help="lists, as zen.spamhaus.org; without: filter.dnsbl")
 
 
 def _perform(args: argparse.Namespace, operation: str, /, **fields: Any) -> dict[str, Any]:
@@ -130,8 +133,18 @@ def run_dmarc_check(args: argparse.Namespace) -> int:
     return 0 if found["result"] == "pass" else FAILED
 
 
+def _configured_lists(args: argparse.Namespace) -> list[str]:
+    from echomox.config.load import load_static
+    from echomox.errors import ConfigError
+
+    try:
+        return list(load_static(find(args).static).filter.dnsbl)
+    except (ConfigError, OSError):
+        return []
+
+
 def run_dnsbl_check(args: argparse.Namespace) -> int:
-    """Exit code 1: the address is listed, or a list is not well."""
+    """Exit code 1: the address is listed, or a list is not well. Without lists: those of the configuration."""
     import ipaddress
 
     ip, zones = "", [args.what, *args.zones]
@@ -142,6 +155,8 @@ def run_dnsbl_check(args: argparse.Namespace) -> int:
         if "/" in args.what:  # IP/ZONE
             ip, _, zone = args.what.partition("/")
             zones = [zone, *args.zones]
+    if not zones:
+        zones = _configured_lists(args)
     if not zones:
         raise CommandError("name the lists too, as `echomox dnsbl check 192.0.2.1 zen.spamhaus.org`", 2)
     found = _perform(args, "dnsbl_check", ip=ip, zones=zones)

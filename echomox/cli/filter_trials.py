@@ -192,7 +192,11 @@ async def _ask_trainer(paths: Paths, account: str) -> dict[str, Any] | None:
 
 def _retrain_here(paths: Paths, account: str) -> dict[str, Any]:
     from echomox.cli.control import own_site
+    from echomox.errors import ConfigError
     from echomox.filter.desk import retrain
+    from echomox.filter.learners import Method
+    from echomox.filter.stages import membranes, with_own
+    from echomox.filter.stages.membranes import rules_of
     from echomox.log import logger
     from workers.refused import Refused
 
@@ -200,8 +204,11 @@ def _retrain_here(paths: Paths, account: str) -> dict[str, Any]:
     try:
         settings = site.account(account).junk_filter
         store = site.store(account)
-        found = retrain(store, site.paths.accounts, settings, logger("filter"), lambda a, b: _bar("retrain", a, b))
-    except Refused as error:
+        rules = rules_of(site.static().filter.rules)
+        method = Method(stages=with_own(membranes.stage(lambda: rules)))
+        accounts, log = site.paths.accounts, logger("filter")
+        found = retrain(store, accounts, settings, log, lambda a, b: _bar("retrain", a, b), method)
+    except (Refused, ConfigError) as error:
         raise CommandError(str(error)) from None
     finally:
         site.close()

@@ -6,8 +6,9 @@ import argparse
 import base64
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-from echomox.cli.console import Commands, ask, pairs, rows, show
+from echomox.cli.console import CommandError, Commands, ask, pairs, rows, show
 
 PIECE = 512 * 1024
 _LIST = ("ID", "UID", "Received", "Size", "Seen", "Junk", "Subject")
@@ -24,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _take_message(commands.add("parts", run_parts, "show its MIME parts"))
     _take_message(commands.add("affect", run_affect, "show what a message feels like: AFFECTIVE_STATE"))
     _take_message(commands.add("raw", run_raw, "print the message as clients see it"))
+    parse = commands.add("parse", run_parse, "take a message file apart, as a delivery would")
+    parse.add_argument("file", help='"-" for standard input')
 
 
 def _take_message(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +52,29 @@ def run_parts(args: argparse.Namespace) -> int:
 def run_affect(args: argparse.Namespace) -> int:
     answer = ask(args, "message.affect", account=args.account, id=args.id)
     return show(args, answer, pairs(answer))
+
+
+def run_parse(args: argparse.Namespace) -> int:
+    """Without a server; what the parser makes of the file."""
+    from echomox.message.mime import parse
+
+    try:
+        source = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{args.file}: {error.strerror}") from None
+    found = parse(source)
+    heads = {
+        "Size": found.size, "HeaderSize": found.header_size, "MessageID": found.message_id,
+        "InReplyTo": found.in_reply_to, "Subject": found.subject, "Sent": found.sent_day, "From": found.from_text,
+        "To": found.to_text, "Cc": found.cc_text, "Bcc": found.bcc_text, "Preview": found.preview,
+        "Defects": list(found.defects),
+    }  # fmt: skip
+    parts = [
+        (n, part.path, part.content_type, part.disposition, part.size, part.offset, part.encoding, part.filename)
+        for n, part in enumerate(found.parts)
+    ]
+    answer = {**heads, "parts": [dict(zip(_PARTS, part)) for part in parts]}
+    return show(args, answer, [*pairs(heads), "", *rows(_PARTS, parts)])
 
 
 def run_raw(args: argparse.Namespace) -> int:

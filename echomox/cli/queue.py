@@ -140,7 +140,11 @@ def run_print(args: argparse.Namespace) -> int:
 def _whole(answer: dict[str, Any]) -> list[str]:
     results = answer["Results"]
     lines = list(pairs({name: value for name, value in answer.items() if name != "Results"}))
-    return [*lines, "", *_table(RESULTS, results, "no try yet")]
+    lines += ["", *_table(RESULTS, results, "no try yet")]
+    for number, result in enumerate(results, 1):
+        if result.get("steps"):
+            lines += ["", f"try {number}:", *(f"  {step}" for step in result["steps"])]
+    return lines
 
 
 def run_dump(args: argparse.Namespace) -> int:
@@ -161,7 +165,11 @@ def _said(args: argparse.Namespace, answer: dict[str, Any]) -> int:
     lines = [f"{count} message{'' if count == 1 else 's'} changed"]
     if answer.get("reports"):
         lines.append(f"{answer['reports']} reports to senders queued")
-    return show(args, answer, lines)
+    show(args, answer, lines)
+    left = sorted(set(args.ids) - set(answer["ids"]))
+    for number in left:
+        print(f"echomox queue: {number} is not in the queue, or its state does not let this be done", file=sys.stderr)
+    return 1 if left else 0
 
 
 def run_change(args: argparse.Namespace) -> int:

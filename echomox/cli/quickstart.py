@@ -119,7 +119,7 @@ def demo_text(facts: dict[str, Any]) -> list[str]:
 
 def derived(password: str, cost: int) -> dict[str, str]:
     """The secrets of a password; raises CommandError for one that cannot be."""
-    from echomox.sasl.derive import BadPassword, derive
+    from echomox.sasl import BadPassword, derive
 
     try:
         return derive(password, cost)

@@ -1,9 +1,10 @@
-"""`echomox tlsrpt`: where a domain wants reports of TLS trouble (RFC 8460)."""
+"""`echomox tlsrpt`: where a domain wants reports of TLS trouble (RFC 8460), and reports that came in and went out."""
 
 from __future__ import annotations
 
 import argparse
 
+from echomox.cli import reports
 from echomox.cli.console import CommandError, Commands, show
 from echomox.cli.outbound import Outside, domain_name, options, run
 from echomox.dns import DnsTemporary
@@ -15,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     lookup = commands.add("lookup", run_lookup, "print the addresses that a domain's TLSRPT record names")
     lookup.add_argument("domain")
     options(lookup)
+    reports.add(commands, "tls")
 
 
 def run_lookup(args: argparse.Namespace) -> int:

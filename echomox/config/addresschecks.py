@@ -145,6 +145,12 @@ def _account(
             refuse.append(f"{local if domain.case_sensitive else local.lower()}@{key}")
         except ValueError as error:
             reader.problem((*path, "refuse", place), f'"{address}": {error}')
+    for key in ("junk_mailbox", "neutral_mailbox", "notjunk_mailbox"):
+        _pattern(reader, (*path, key), getattr(account, key))
+    if account.queue_mailbox.lower() == "inbox":
+        reader.problem((*path, "queue_mailbox"), "the Inbox cannot be it; name a mailbox of its own, as Outbox")
+    elif trouble := _mailbox(account.queue_mailbox):
+        reader.problem((*path, "queue_mailbox"), trouble)
     rules = tuple(
         _ruleset(reader, (*path, "rulesets", place), rule) for place, rule in enumerate(account.rulesets)
     )

@@ -10,6 +10,7 @@ import ipaddress
 import re
 import ssl
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echomox.config.addresschecks import check_addresses
@@ -23,6 +24,7 @@ from echomox.config.names import (
 )
 from echomox.config.outbound import check_mta_sts, check_outbound
 from echomox.config.queuechecks import check_queue
+from echomox.config.reportchecks import check_report_addresses, check_report_sender, check_reports
 from echomox.config.schema import Account, Certificate, Domain, Dynamic, Listeners, MailAuth, Static, Tls
 from echomox.log import LEVELS
 
@@ -43,6 +45,11 @@ def check_static(reader: Reader, static: Static) -> Static:
             domain_key(static.filter.authserv_id)
         except ValueError as error:
             reader.problem(("filter", "authserv_id"), str(error))
+    if static.filter.rules:  # what stands in it is looked at by the supervisor, before it gives it to the workers
+        rules = str(reader.directory / static.filter.rules)
+        if not Path(rules).is_file():
+            reader.problem(("filter", "rules"), f"{rules}: no such file")
+        static = replace(static, filter=replace(static.filter, rules=rules))
     _listeners(reader, static.listeners)
     _auth(reader, static)
     _resolver(reader, static.dns.resolver)
@@ -53,6 +60,7 @@ def check_static(reader: Reader, static: Static) -> Static:
                 host_name(zone)
             except ValueError as error:
                 reader.problem(("filter", key, place), f'"{zone}": {error}')
+    check_reports(reader, static.reports)
     if static.user:
         _user(reader, static.user)
     if not static.queue.schedule:
@@ -256,7 +264,9 @@ def check_dynamic(reader: Reader, dynamic: Dynamic) -> Dynamic:
         if not is_account_name(name):
             reader.problem(("accounts", name), f"not an account name; {ACCOUNT_RULE}")
         _account(reader, name, account, domains, taken)
-    return check_queue(reader, check_addresses(reader, replace(dynamic, domains=domains), taken))
+    checked = check_queue(reader, check_addresses(reader, replace(dynamic, domains=domains), taken))
+    check_report_addresses(reader, checked, taken)
+    return checked
 
 
 def _domain(reader: Reader, path: tuple[str | int, ...], domain: Domain) -> Domain:
@@ -340,3 +350,4 @@ def check_together(reader: Reader, static: Static, dynamic: Dynamic) -> None:
     if static.postmaster and static.postmaster not in dynamic.accounts:
         known = ", ".join(list(dynamic.accounts)[:10]) or "none"
         reader.problem(("postmaster",), f'no account "{static.postmaster}" in domains.toml; there are: {known}')
+    check_report_sender(reader, static, dynamic)

@@ -181,9 +181,11 @@ def _static(demo: Demo) -> Static:
 
 def _dynamic(demo: Demo) -> Dynamic:
     junk_filter = JunkFilter(mode=demo.mode)
+    usual = Account(addresses=(), junk_filter=junk_filter)
+    if demo.no_limits:
+        usual = replace(usual, max_outgoing_messages_per_day=0, max_first_time_recipients_per_day=0)
     accounts = {
-        f"u{number}": Account(addresses=(address,), junk_filter=junk_filter)
-        for number, address in enumerate(demo.addresses())
+        f"u{number}": replace(usual, addresses=(address,)) for number, address in enumerate(demo.addresses())
     }
     domain = Domain(description="A demo.", dkim=(Dkim("demo", "ed25519", "dkim/demo.pem"),))
     if not demo.next_hop:

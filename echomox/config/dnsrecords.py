@@ -32,7 +32,8 @@ class Record(NamedTuple):
 class Facts:
     """What the records say. dkim: (selector, algorithm, base64 of the public key). addresses: of the host;
     the placeholders of `PLACEHOLDERS` when they are not known. policy_id: of MTA-STS, 1 to 32 letters and
-    digits. tlsa: record of the host's certificate in zone file form, "" for none.
+    digits. tlsa: record of the host's certificate in zone file form, "" for none. reports: address for DMARC reports;
+    tls_reports: for TLS reports, "" for the same.
     """
 
     domain: str
@@ -46,6 +47,7 @@ class Facts:
     imap: int = 143
     imaps: int = 993
     tlsa: str = ""
+    tls_reports: str = ""
 
 
 PLACEHOLDERS = ("192.0.2.1", "2001:db8::1")
@@ -98,7 +100,7 @@ def _policies(facts: Facts) -> Iterator[Record]:
     yield Record("mta-sts." + domain, "CNAME", facts.hostname + ".", "host of the MTA-STS policy")
     sts = f"v=STSv1; id={facts.policy_id}"
     yield Record("_mta-sts." + domain, "TXT", quoted(sts), "MTA-STS: the id changes when the policy does")
-    tlsrpt = f"v=TLSRPTv1; rua=mailto:{facts.reports}"
+    tlsrpt = f"v=TLSRPTv1; rua=mailto:{facts.tls_reports or facts.reports}"
     yield Record("_smtp._tls." + domain, "TXT", quoted(tlsrpt), "reports of failed TLS to us")
 
 

@@ -10,7 +10,7 @@ import datetime
 import os
 import pwd
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bcrypt
@@ -23,11 +23,13 @@ from echomox.config.keys import dkim_public, new_dkim_key, new_password, self_si
 from echomox.config.names import host_name, is_account_name, split_address
 from echomox.config.outbound import own_policy_id
 from echomox.config.paths import Paths
-from echomox.config.schema import Account, Dkim, Domain, Dynamic, Static, Tls
+from echomox.config.schema import Account, Dkim, Domain, Dynamic, ReportAddress, Static, Tls
 from echomox.errors import ConfigError
 
 SERVICE_USER = "echomox"
 ADMIN_PASSWORD = "adminpasswd"  # noqa: S105 - a file name
+REPORTED = Domain(dmarc_reports=ReportAddress("dmarc-reports"), tls_reports=ReportAddress("tls-reports"))
+"""A new domain: reports about it have addresses of their own."""
 KEYS = (("a", "ed25519"), ("b", "rsa"))
 """Selectors are the year and a letter: the next pair takes the next year or the next letters."""
 
@@ -111,7 +113,7 @@ def plan(request: Request) -> Plan:
         address=f"{local}@{domain}",
         domain=domain,
         static=Static(hostname=hostname, user=user if os.geteuid() == 0 else "", postmaster=account, tls=tls),
-        dynamic=Dynamic({domain: Domain(dkim=dkim)}, {account: Account(addresses=(f"{local}@{domain}",))}),
+        dynamic=Dynamic({domain: replace(REPORTED, dkim=dkim)}, {account: Account(addresses=(f"{local}@{domain}",))}),
         password=new_password(),
         admin_password=new_password(),
         now=datetime.datetime.now(datetime.UTC),
@@ -166,7 +168,8 @@ def facts_of(plan: Plan, dkim: tuple[tuple[str, str, str], ...]) -> Facts:
         addresses=tuple(own_addresses()) or PLACEHOLDERS,
         dkim=dkim,
         policy_id=own_policy_id(plan.dynamic.domains[plan.domain], plan.static.hostname),
-        reports=plan.address,
+        reports=f"{REPORTED.dmarc_reports.local_part}@{plan.domain}",
+        tls_reports=f"{REPORTED.tls_reports.local_part}@{plan.domain}",
     )
 
 

@@ -133,6 +133,17 @@ class Limits:
     imap_timeout: float = option(
         1860.0, "IMAP: silence of a client after login; IDLE included (RFC 9051 5.4).", low=1800
     )
+    imap_messages: int = option(
+        0,
+        "IMAP: most messages of one FETCH, SEARCH, STORE, COPY, MOVE, APPEND or UID EXPUNGE, announced as MESSAGELIMIT "
+        "(RFC 9738). 0: no limit.",
+        low=0,
+    )
+    imap_saves: int = option(
+        0,
+        "IMAP: most messages of one COPY or APPEND, announced as SAVELIMIT unless there is imap_messages. 0: no limit.",
+        low=0,
+    )
     tls_timeout: float = option(30.0, "TLS handshake.", low=5)
     messages_per_minute: int = option(
         500, "Messages taken per minute from an address (x3, x9), and for an account. 0: no limit.", low=0
@@ -198,6 +209,11 @@ class Filter:
         False,
         "Let the accounts of this server share what their networks have learned: sums of states over all their trained "
         "mail, no words and no addresses; young accounts begin from it. Off: nothing of one account is seen by another.",
+    )
+    rules: str = option(
+        "",
+        "A file of rules for the membranes of the filter in place of those that come with EchoMox, relative to this "
+        "directory. `echomox filter rules check` tells what is wrong with one; a reload takes a change of it over.",
     )
     authserv_id: str = option("", "Name in Authentication-Results; empty: the host name.")
     dnsbl: tuple[str, ...] = option(
@@ -332,6 +348,29 @@ class MailAuth:
 
 
 @dataclass(frozen=True, slots=True)
+class Reports:
+    """Reports to other domains about mail: DMARC aggregate reports, TLS reports."""
+
+    dmarc: bool = option(True, "Send DMARC aggregate reports to the domains that ask for them.")
+    tls: bool = option(True, "Send reports of TLS with other servers, likewise.")
+    organisation: str = option("", "Name of who reports; empty: the domain of `address`.")
+    address: str = option(
+        "",
+        "Address that reports come from and their bounces go to, at a domain of ours with a DKIM key; empty: "
+        "postmaster at the host's domain, or at the first that has a key. Without a key no report is sent.",
+    )
+    contact: str = option("", "Further contact that reports name, as a web page.")
+    hours: float = option(
+        4.0, "The reports about a day go out within so many hours, each at a moment of its own.", low=0, high=20
+    )
+    rate: int = option(600, "Most reports sent in an hour.", low=6, high=100_000)
+    max_size: int = option(
+        10_485_760, "Largest report that is sent, compressed; the domain may set a lower limit.", low=10_000
+    )
+    keep: float = option(31_536_000.0, "How long received reports can be shown.", low=86_400)
+
+
+@dataclass(frozen=True, slots=True)
 class Static:
     """echomox.toml."""
 
@@ -352,6 +391,7 @@ class Static:
     mailauth: MailAuth = option(MailAuth, "Checks of who a mail from outside is from.")
     queue: Queue = option(Queue, "Mail to other servers.")
     outbound: Outbound = option(Outbound, "Delivery to other servers.")
+    reports: Reports = option(Reports, "Reports to other domains.")
     logs: Logs = option(Logs, "Logs.")
 
 
@@ -432,6 +472,16 @@ class MtaSts:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportAddress:
+    """An address of the domain to which others send reports about it. They are read, and can be shown by `echomox
+    dmarc reports` and `echomox tlsrpt reports`."""
+
+    local_part: str = option("", "What stands before the @, as dmarc-reports; empty: there is no such address.")
+    account: str = option("", "Account that keeps the mails; empty: the postmaster.")
+    mailbox: str = option("Reports", "Mailbox of the account for them.")
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     description: str = option("", "For people.")
     quota: int = option(0, "Bytes of mail that each account whose first address is here may hold. 0: limits.quota.", low=0)
@@ -443,6 +493,8 @@ class Domain:
     case_sensitive: bool = option(False, "Whether You@ and you@ are two addresses.")
     dkim: tuple[Dkim, ...] = option((), "Signing keys.")
     mta_sts: MtaSts = option(MtaSts, "Its MTA-STS policy.")
+    dmarc_reports: ReportAddress = option(ReportAddress, "Where DMARC aggregate reports about it come to.")
+    tls_reports: ReportAddress = option(ReportAddress, "Where TLS reports about it come to; may be the same address.")
     alias_of: str = option(
         "", "Another domain of this file: every address of it is one here too. This domain has no addresses of its own."
     )
@@ -561,6 +613,11 @@ class Account:
         "The domain needs a separator.",
     )
     show_ip: bool = option(False, "Show the address of the client in the Received field of mail it sends.")
+    queue_mailbox: str = option(
+        "",
+        'A mailbox, as "Outbox", that shows what it has sent and what still waits: held mail, and mail that is tried '
+        "again. Changes there are undone. Empty: none.",
+    )
     generated_passwords_only: bool = option(False, "Passwords are made up by the server; own ones are refused.")
     client_certificates: tuple[str, ...] = option(
         (), "SHA-256 fingerprints, 64 hexadecimal digits, of TLS client certificates that log in to it; see tls.client_ca."
@@ -573,6 +630,20 @@ class Account:
     junk_days: int = option(0, "Days after which messages in Junk are removed. 0: never.", low=0)
     rejects_days: int = option(14, "Days that copies of refused mail are kept in Rejects.", low=1)
     rejects_messages: int = option(1000, "Most messages kept in Rejects.", low=1)
+    junk_mailbox: str = option(
+        "",
+        'Messages that are moved, copied, appended or delivered into a mailbox whose name fits get $Junk and are learnt '
+        'as spam: a regular expression (RE2) that may fit anywhere, as "^(junk|spam)"; case does not count. What the '
+        "filter itself puts into Junk is not learnt from.",
+    )
+    neutral_mailbox: str = option(
+        "", 'Of the other mailboxes, those where messages have neither $Junk nor $NotJunk, as "^(inbox|trash)".'
+    )
+    notjunk_mailbox: str = option(
+        "",
+        "Of the others, those where they get $NotJunk and are learnt as ham. When two of the three options are set, the "
+        "third stands for all other mailboxes.",
+    )
     junk_filter: JunkFilter = option(JunkFilter, "Its spam filter.")
     rulesets: tuple[Ruleset, ...] = option((), "Rules for its mail.")
     routes: tuple[Route, ...] = option((), "Routes for its mail.")

@@ -5,13 +5,13 @@ RFC 5321 2.4 (case of local parts is the domain's business: `case_sensitive`), 4
 also without a domain), RFC 5890 (domains are compared as A-labels), RFC 5233 (separators). An address is
 looked for without what follows a separator among the accounts', then among the aliases, then as the domain's
 catch-all ("@domain"), which takes all but what its account refuses. An address at a domain that is another's
-(`alias_of`) is the same one there.
+(`alias_of`) is the same one there. A domain's addresses for reports (S28) come before all of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,11 +25,13 @@ from echomox.config.schema import Account, Alias, Domain, Dynamic, Static
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A local destination. address: as it was given, its domain normalised."""
+    """A local destination. address: as it was given, its domain normalised. reports: the kinds of reports that the
+    address takes, of "dmarc" and "tls"."""
 
     account: str
     address: str
     mailbox: str = "INBOX"
+    reports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ class Snapshot:
     for.
     """
 
-    __slots__ = ("_addresses", "_known", "_logins", "dynamic", "generation", "hostname", "postmaster")
+    __slots__ = (
+        "_addresses", "_known", "_logins", "_reports", "dynamic", "generation", "hostname", "postmaster",
+        "reports_from",
+    )  # fmt: skip
 
     def __init__(self, dynamic: Dynamic, static: Static, generation: int) -> None:
         """dynamic: as `load_dynamic` gives it, checked."""
@@ -82,6 +87,11 @@ class Snapshot:
         for key, alias in dynamic.aliases.items():
             disabled = domains[key.rpartition("@")[2]].disabled
             self._known[key] = _DISABLED if disabled else Group(key, key, alias)
+        self._reports = {key: one for key, one in report_addresses(dynamic, self.postmaster).items() if one.account}
+        self._known.update(
+            (key, _DISABLED if domains[key.rpartition("@")[2]].disabled else one) for key, one in self._reports.items()
+        )
+        self.reports_from = report_sender(dynamic, static)
 
     def recipient(self, address: str) -> Recipient | Group | Unknown:
         """Where mail to an address goes (without <>). Never raises: what is no address is "user" or
@@ -113,6 +123,8 @@ class Snapshot:
         if not local:
             return _NO_USER
         given = f"{address.rpartition('@')[0]}@{key}"
+        if self._reports and (report := self._reports.get(_base(local, domain) + "@" + key)) is not None:
+            return replace(report, address=given)
         found = self._found_at(local, key, domain)
         return Group(found.name, given, found.alias) if isinstance(found, Group) else _answer(found, given)
 
@@ -207,6 +219,35 @@ class Snapshot:
 
 def _answer(account: str, address: str) -> Recipient | Unknown:
     return Recipient(account, address) if account else _NO_USER
+
+
+def _base(local: str, domain: Domain) -> str:
+    return base_local(local if domain.case_sensitive else local.lower(), domain.separators)
+
+
+def report_addresses(dynamic: Dynamic, postmaster: str) -> dict[str, Recipient]:
+    """Where reports about our domains come to, by address as it is compared. dynamic: with domains by key."""
+    found: dict[str, Recipient] = {}
+    for name, domain in dynamic.domains.items():
+        for kind, settings in (("dmarc", domain.dmarc_reports), ("tls", domain.tls_reports)):
+            if not settings.local_part or domain.alias_of:
+                continue
+            key = f"{_base(settings.local_part, domain)}@{name}"
+            kinds = (*found[key].reports, kind) if key in found else (kind,)
+            found[key] = Recipient(settings.account or postmaster, key, settings.mailbox, kinds)
+    return found
+
+
+def report_sender(dynamic: Dynamic, static: Static) -> str:
+    """The address that our reports to others come from; "" when none of our domains can sign them."""
+    if static.reports.address:
+        local, _, domain = static.reports.address.rpartition("@")
+        return f"{local}@{domain_key(domain)}"
+    able = [name for name, one in dynamic.domains.items() if not one.alias_of and any(key.sign for key in one.dkim)]
+    host = static.hostname
+    near = [name for name in able if host == name or host.endswith("." + name)]
+    domain = max(near, key=len) if near else next(iter(able), "")
+    return f"postmaster@{domain}" if domain else ""
 
 
 def _split(address: str, domains: Mapping[str, Domain]) -> tuple[str, str]:

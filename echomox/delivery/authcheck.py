@@ -37,6 +37,11 @@ _NOT_NAME = re.compile(r"[^A-Za-z0-9._-]")
 _FAILURES = ("spf", "dkim", "dmarc")
 
 
+class To(Protocol):
+    @property
+    def reports(self) -> tuple[str, ...]: ...
+
+
 class Received(Protocol):
     """What is asked of `delivery.local.Incoming`."""
 
@@ -58,6 +63,8 @@ class Received(Protocol):
     def size(self) -> int: ...
     @property
     def received(self) -> float: ...
+    @property
+    def destinations(self) -> Sequence[To]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,9 @@ class MailChecks:
             self._log.error("a check of a mail broke off", cid=mail.cid, error=f"{type(fault).__name__}: {fault}")
         if time.monotonic() - began > SLOW:
             self._log.warn("checks of a mail took long", cid=mail.cid, seconds=time.monotonic() - began)
-        return self._checked(results, facts, tuple(forged(text.header, self._authserv_id)))
+        # Mail with reports is in none of ours, else two servers would report about their reports for ever.
+        log = self._authlog if not mail.destinations or not all(to.reports for to in mail.destinations) else None
+        return self._checked(results, facts, tuple(forged(text.header, self._authserv_id)), log)
 
     def overwrite(self, spool: str, places: Sequence[int]) -> None:
         """Renames forged fields in a spool file that no store has yet. Raises OSError."""
@@ -125,11 +134,13 @@ class MailChecks:
         finally:
             os.close(descriptor)
 
-    def _checked(self, results: AuthResults, facts: MailFacts, forged: tuple[int, ...]) -> Checked:
+    def _checked(
+        self, results: AuthResults, facts: MailFacts, forged: tuple[int, ...], log: AuthLog | None
+    ) -> Checked:
         done = dispose(self._settings, results, facts.ip)
         row = row_of(results, facts, done)
-        if row is not None and self._authlog is not None:
-            self._authlog.add(row, facts.now)
+        if row is not None and log is not None:
+            log.add(row, facts.now)
         found = evidence(results)
         if done.believed:  # the failures are the forwarder's doing
             found = tuple(each for each in found if each[0] not in _FAILURES or each[1] == "pass")

@@ -234,12 +234,14 @@ class ReportRows:
         if not self._file.exists():
             return 0
         with closing(_connect(self._file)) as database:
+            database.executescript(_SCHEMA)
             return database.execute("DELETE FROM dmarc_result WHERE day < ?", (day,)).rowcount
 
     def _all(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         if not self._file.exists():
             return []
         with closing(_connect(self._file)) as database:
+            database.executescript(_SCHEMA)  # its writer may have come no further than the file
             return database.execute(query, values).fetchall()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -62,10 +62,12 @@ REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """hostname: ASCII; the reporting server. random: of the Message-ID and the boundary."""
+    """hostname: ASCII; the reporting server. random: of the Message-ID and the boundary. sign: gives the fields that
+    sign a message (`signing.HostSigner`)."""
 
     hostname: str
     random: Random
+    sign: Callable[[bytes, float], bytes] = lambda source, now: b""
 
     def compose(self, report: Report, now: float) -> Outgoing | None:
         """None when there is nobody to tell."""
@@ -86,7 +88,8 @@ class Maker:
         head = self._head(report, (subject, message_id, boundary, now))
         body = head + b"".join(_part(boundary, kind, data) for kind, data in parts) + f"--{boundary}--\r\n".encode()
         return Outgoing(
-            sender="", recipients=(QueueRecipient(report.sender, notify=NEVER),), body=body, message_id=message_id,
+            sender="", recipients=(QueueRecipient(report.sender, notify=NEVER),), body=body,
+            prefix=self.sign(body, now), message_id=message_id,
             subject=subject, smtputf8=utf8, eightbit=not body.isascii(), require_tls=True if secret else None,
             kind="dsn", id=f"dsn{self.random.getrandbits(48):012x}",
         )  # fmt: skip

@@ -20,6 +20,7 @@ from typing import Protocol
 from echomox.delivery.local import Destination
 from echomox.delivery.placement import Facts
 from echomox.delivery.srs import NotSrs, Srs, TooLong
+from echomox.delivery.success import may_tell, without_success
 from echomox.log import Log
 from echomox.message.trace import delivered_to
 from echomox.queue.model import FAILURE_AND_DELAY, Outgoing, QueueRecipient
@@ -90,11 +91,11 @@ class Forwarder:
         return Outgoing(
             sender=self._sender(facts, copy.domain),
             recipients=tuple(
-                QueueRecipient(address, one.orcpt, one.notify or FAILURE_AND_DELAY) for address, one in copy.to
+                QueueRecipient(address, one.orcpt, _notify(facts, one) or FAILURE_AND_DELAY) for address, one in copy.to
             ),
             body=mail.source,
             file="" if mail.source is not None else str(self._spool / mail.spool),
-            prefix=b"".join([*map(delivered_to, copy.via), facts.trace]),
+            prefix=b"".join([*map(delivered_to, copy.via), facts.trace, mail.signature]),
             message_id=facts.structure.message_id,
             subject=facts.structure.subject,
             ret=mail.ret,
@@ -118,3 +119,9 @@ class Forwarder:
         except (TooLong, NotSrs, ValueError):
             # A local part of 64 octets leaves no room: the report then comes to the postmaster.
             return f"postmaster@{domain}"
+
+
+def _notify(facts: Facts, one: Destination) -> frozenset[str]:
+    """Success of a copy beside the one in the mailbox is not reported (RFC 3461 5.2.7.4), nor to what may be a
+    stranger."""
+    return without_success(one.notify) if one.keep or not may_tell(facts) else one.notify

@@ -54,7 +54,7 @@ def _account(
     if (found.account, True) in made or (found.account, False) in made:
         return
     relay: dict[str, None] = {}
-    base = Destination(found.account, found.address, found.mailbox, via=via, keep=keep)
+    base = Destination(found.account, found.address, found.mailbox, via=via, keep=keep, reports=found.reports)
     _add(made, base)
     for address in account.forward if depth < DEPTH else ():
         to = snapshot.recipient(address)

@@ -25,12 +25,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Protocol
 
 from echomox.config.schema import JunkFilter, Static
 from echomox.config.snapshot import Snapshot
+from echomox.delivery.acquaintance import EVIDENCE, acquainted, author
 from echomox.delivery.authcheck import Checked, MailChecks
 from echomox.delivery.placement import PLAIN, Decided, Facts, Placement, Rules, Ruling
+from echomox.delivery.success import may_tell
 from echomox.errors import Reply
 from echomox.filter.decide import Decision, decide, quarantined
 from echomox.ipc.schema import Classify, Verdict
@@ -70,7 +73,8 @@ class Destination:
     """One accepted recipient. address: as the message is delivered to it. via: the alias, or other address of ours,
     that led there. relay: addresses elsewhere that the message is sent on to. keep: False for one that the account
     only judges, and gets when it is junk. returned: the message is a report on its way back to who wrote the mail
-    that we sent on. notify, orcpt: what RCPT asked for (RFC 3461)."""
+    that we sent on. notify, orcpt: what RCPT asked for (RFC 3461). reports: kinds of reports that the address takes,
+    of "dmarc" and "tls"."""
 
     account: str
     address: str
@@ -81,13 +85,15 @@ class Destination:
     returned: bool = False
     notify: frozenset[str] = frozenset()
     orcpt: str = ""
+    reports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A message and the envelope it came in. source: its bytes, or None and then it is the spool file `spool`
     ("<worker>/<name>"), read by `read`. protocol, tls: as in message.trace.Hop. id: unique for ever. login: the account
-    that submitted it, "" from other servers. require_tls: RFC 8689."""
+    that submitted it, "" from other servers. require_tls: RFC 8689. signature: our DKIM-Signature fields, for copies
+    that are sent on."""
 
     id: str
     cid: str
@@ -108,6 +114,17 @@ class Incoming:
     require_tls: bool = False
     envid: str = ""
     ret: str = ""
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a message. reply: the final one. proved: its sender may be told of success (`success.may_tell`).
+    inbox: (account, keep) of the destinations for which it is no junk."""
+
+    reply: Reply
+    proved: bool = False
+    inbox: frozenset[tuple[str, bool]] = frozenset()
 
 
 class Host(Protocol):
@@ -159,8 +176,12 @@ class LocalDelivery:
         self._authres = format_authres(self._authserv_id, ())
 
     async def deliver(self, mail: Incoming) -> Reply:
-        """The final reply: 250, 550 for spam and forgery, 451 or 452 when nothing was stored. Does not raise for
-        trouble of store and disk."""
+        """The final reply; see `take`."""
+        return (await self.take(mail)).reply
+
+    async def take(self, mail: Incoming) -> Taken:
+        """The reply is 250, 550 for spam and forgery, 451 or 452 when nothing was stored. Does not raise for trouble
+        of store and disk."""
         try:
             structure, header = await self._parse(mail)
             checked = await self._check(mail, structure)
@@ -169,12 +190,12 @@ class LocalDelivery:
             facts = Facts(mail, header, structure, auth, self._host.snapshot(), self._trace(mail, checked))
             refusal = await self._rules.refuse(facts)
             if refusal is not None:
-                return self._refuse_all(mail, refusal)
+                return Taken(self._refuse_all(mail, refusal))
             destinations = unique(mail.destinations)
             rulings = [self._rules.ruling(facts, destination) for destination in destinations]
             if checked is not None and checked.refusal is not None and not any(map(exempt, rulings)):
-                return self._refuse(mail, checked, checked.refusal)
-            decided = await self._decide(mail, destinations, rulings, checked)
+                return Taken(self._refuse(mail, checked, checked.refusal))
+            decided = await self._decide(facts, destinations, rulings, checked)
             placed = await self._rules.settle(facts, rulings, decided)
             refused = all(placement.place == "reject" for placement in placed)
             if not refused:
@@ -183,19 +204,26 @@ class LocalDelivery:
             if targets:
                 source = mail.spool if mail.source is None else mail.source
                 await self._add(
-                    Addition(source, structure, targets, mail.id, mail.received, mail.mail_from, mail.remote_ip)
+                    Addition(
+                        source, structure, targets, mail.id, mail.received, mail.mail_from, mail.remote_ip,
+                        delivered=True,
+                    )  # fmt: skip
                 )
         except QueueFull as error:
             self._host.log.error("message not sent on", cid=mail.cid, error=str(error))
-            return error.reply
+            return Taken(error.reply)
         except (StoreError, QueueError) as error:
             self._host.log.error("message not stored", cid=mail.cid, error=str(error))
-            return STORE_TROUBLE
+            return Taken(STORE_TROUBLE)
         except OSError as error:
             self._host.log.error("message not stored", cid=mail.cid, error=str(error))
-            return FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_TROUBLE
+            return Taken(FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else STORE_TROUBLE)
         self._note(mail, targets, placed, refused)
-        return refusal_reply(placed) if refused else Reply(250, "2.0.0", f"Accepted, id {mail.id}")
+        if refused:
+            return Taken(refusal_reply(placed))
+        await self._rules.stored(facts, decided, placed)
+        inbox = frozenset((to.account, to.keep) for to, one in zip(destinations, placed) if one.place == "inbox")
+        return Taken(Reply(250, "2.0.0", f"Accepted, id {mail.id}"), may_tell(facts), inbox)
 
     async def _parse(self, mail: Incoming) -> tuple[Structure, bytes]:
         """And the header block."""
@@ -250,24 +278,30 @@ class LocalDelivery:
 
     async def _decide(
         self,
-        mail: Incoming,
+        facts: Facts,
         destinations: Sequence[Destination],
         rulings: Sequence[Ruling],
         checked: Checked | None,
     ) -> list[Decided]:
         """One per destination, in their order."""
+        mail = facts.mail
         if self._classifiers is None:
             return [Decided(destination, NOT_FILTERED) for destination in destinations]
         evidence = () if checked is None else checked.evidence
+        who = author(facts.header)
+        friends = {one.account for one in destinations if acquainted(self._engine, one.account, who)}
         # Of what a trusted forwarder has sent on, the peer and what was checked of it say nothing (S39).
         sent_on = replace(mail, mail_from="", remote_ip="", helo="", tls="TLS")
         verdicts: dict[str, Verdict] = {}
-        for forwarder, shown, known in ((False, mail, evidence), (True, sent_on, ())):
+        for forwarder, friend in product((False, True), repeat=2):
             asked = [
                 destination.account
                 for destination, ruling in zip(destinations, rulings)
                 if ruling.forwarder is forwarder and ruling.junk_filter.mode != "off"
-            ]
+                and (destination.account in friends) is friend
+            ]  # fmt: skip
+            shown, known = (sent_on, ()) if forwarder else (mail, evidence)
+            known = (*known, EVIDENCE) if friend else known
             found = await self._classify(shown, tuple(dict.fromkeys(asked)), known) if asked else ()
             verdicts.update((verdict.account, verdict) for verdict in found)
         return [

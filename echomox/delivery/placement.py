@@ -1,7 +1,8 @@
 """What the rules of accounts and lists and the delivery of a message say to each other (S38-S42, F12, F15, F17).
 
 For each message: `refuse` for all of it, `ruling` for each destination before the filter decides, `settle` after it,
-`forward` before anything is stored. `LocalDelivery` asks in this order; `echomox.delivery.policy` answers.
+`forward` before anything is stored, `stored` after it. `LocalDelivery` asks in this order; `echomox.delivery.policy`
+answers.
 """
 
 from __future__ import annotations
@@ -94,6 +95,10 @@ class Rules(Protocol):
         """Puts what goes to outside addresses into the queue; durable when it returns. Raises OSError, QueueFull."""
         ...
 
+    async def stored(self, facts: Facts, decided: Sequence[Decided], placements: Sequence[Placement]) -> None:
+        """The message is in the mailboxes: what it says is noted, before its sender hears of it. Never raises."""
+        ...
+
 
 class PlainRules:
     """None: the filter's word holds, nothing is sent on."""
@@ -113,6 +118,9 @@ class PlainRules:
     async def forward(self, facts: Facts, decided: Sequence[Decided], placements: Sequence[Placement]) -> None:
         if any(one.destination.relay for one in decided):
             raise OSError("nothing is sent on here")
+
+    async def stored(self, facts: Facts, decided: Sequence[Decided], placements: Sequence[Placement]) -> None:
+        return
 
 
 PLAIN = PlainRules()

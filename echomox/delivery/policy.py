@@ -2,7 +2,8 @@
 `echomox.delivery.placement`.
 
     whole message   a loop of ours; a sender whose domain takes no mail (RFC 7505)
-    destination     rulesets (S38-S41), members-only lists, stricter thresholds (F12)
+    destination     reports at addresses for them, which no filter keeps out (S28)
+                    rulesets (S38-S41), members-only lists, stricter thresholds (F12)
     the end         rejects to a mailbox, 451 for 550 (F15), the wait of strangers (S42), DNS lists (F17)
     sending on      what is not junk, by the queue (S33)
 
@@ -17,6 +18,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from echomox.clock import SYSTEM, Clock
 from echomox.config.schema import JunkFilter, Ruleset
@@ -49,8 +51,15 @@ WAITING = 500
 """Messages of a worker that wait at once; beyond it nobody waits."""
 
 
+class Arrivals(Protocol):
+    """Who reads what came to addresses for reports (`echomox.reports.arrivals`)."""
+
+    async def note(self, facts: Facts) -> object: ...
+
+
 class AddressRules:
-    """One per worker. forwarder None: nothing is sent on here, and there must be nothing to send."""
+    """One per worker. forwarder None: nothing is sent on here, and there must be nothing to send. arrivals None:
+    reports are kept as any mail is."""
 
     def __init__(
         self,
@@ -59,7 +68,9 @@ class AddressRules:
         forwarder: Forwarder | None = None,
         clock: Clock = SYSTEM,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        arrivals: Arrivals | None = None,
     ) -> None:
+        self._arrivals = arrivals
         self._host = host
         self._resolver = resolver
         self._forwarder = forwarder
@@ -99,6 +110,8 @@ class AddressRules:
         if destination.returned:
             return Ruling(replace(settings, mode="off"), destination.mailbox, accept=True, reason="returned")
         seen = look(facts)
+        if destination.reports and seen.from_proved:
+            return Ruling(replace(settings, mode="off"), destination.mailbox, accept=True, reason="reports")
         refusal = self._list_refusal(facts, seen, destination)
         rule = matching(account.rulesets, seen, snapshot, destination.via or destination.address)
         if rule is not None:
@@ -248,6 +261,16 @@ class AddressRules:
         if self._forwarder is None:
             raise OSError("no queue to send mail on by")
         self._host.count("messages_forwarded", await self._forwarder.send(facts, sent))
+
+    # what was stored
+
+    async def stored(self, facts: Facts, decided: Sequence[Decided], placements: Sequence[Placement]) -> None:
+        kept = any(
+            one.destination.reports and placement.keep and placement.place == "inbox"
+            for one, placement in zip(decided, placements)
+        )
+        if kept and self._arrivals is not None:
+            await self._arrivals.note(facts)
 
     def _goes_on(self, snapshot: Snapshot, destination: Destination, placement: Placement) -> bool:
         if placement.place == "inbox":

@@ -53,8 +53,9 @@ class Returns:
 
     async def _match(self, mail: Incoming, report: IncomingReport) -> int:
         found = 0
-        for to in {one.account: one for one in mail.destinations if one.keep}.values():
-            matches = await self._matcher.match(to.account, from_id(to.address), report, self._suppress_after)
+        kept = {one.account: one for one in mail.destinations if one.keep}
+        for account, to in [*kept.items(), *(("", one) for one in kept.values())]:  # "": reports of the server itself
+            matches = await self._matcher.match(account, from_id(to.address), report, self._suppress_after)
             found += len(matches)
             for match in matches:
                 self._log.info(

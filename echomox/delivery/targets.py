@@ -133,7 +133,7 @@ class Directory:
                 addresses = await find_addresses(self.resolver, host, family, job.last_ip, self.rng)
                 way = await self._way(job, hosts, host, addresses, sts)
             except Undeliverable as error:
-                if error.result:
+                if error.result and _is_reported(job):
                     self.record.unproved(Peer(job.domain, sts, host.name), error.result, str(error.reply))
                 yield Missed(host.name, error.reply)
                 continue
@@ -145,14 +145,14 @@ class Directory:
                 endpoints = tuple(
                     Endpoint(host.name, ip, self.settings.port, security, None, proxy) for security in ladder
                 )
-                yield Target(endpoints, Peer(job.domain, sts, host.name, ip), counted)
+                yield Target(endpoints, Peer(job.domain, sts, host.name, ip), counted and _is_reported(job))
 
     async def _sts(self, job: Job) -> Policy | None:
         """The MTA-STS policy that holds for this message."""
         if self.policies is None or job.domain.startswith("[") or _ignores_policies(job):
             return None
         found = await self.policies.find(job.domain)
-        if found.result:
+        if found.result and _is_reported(job):
             self.record.no_policy(job.domain, found.result, found.error)
         return found.policy
 
@@ -172,8 +172,9 @@ class Directory:
         pkix = Security("pkix", host.name, policy="mta-sts")
         if not sts.allows(host.name):
             text = f"{host.name} is not an MX host of the MTA-STS policy of {job.domain}"
-            peer = Peer(job.domain, sts, host.name)
-            self.record.met(peer, pkix, trouble=("validation-failure", text))
+            if _is_reported(job):
+                peer = Peer(job.domain, sts, host.name)
+                self.record.met(peer, pkix, trouble=("validation-failure", text))
             if sts.mode == "enforce":
                 return Missed(host.name, Reply(451, "4.7.5", text))
             return self._demanded(job, hosts, host, (OPPORTUNISTIC, PLAIN)), False
@@ -209,6 +210,11 @@ class Directory:
 def demands_tls(job: Job) -> bool:
     """REQUIRETLS holds; for a bounce it is only passed on (RFC 8689 4.2.1 and 5)."""
     return job.require_tls is True and job.sender != ""
+
+
+def _is_reported(job: Job) -> bool:
+    """Reports are not reported about: two servers would go on with that for ever."""
+    return job.kind != "report"
 
 
 def _ignores_policies(job: Job) -> bool:

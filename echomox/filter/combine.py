@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from echomox.filter.context import Context
+from echomox.filter.context import Context, Question
 from echomox.filter.features import Features
 from echomox.ipc.schema import Evidence
 
@@ -251,6 +251,9 @@ class CombineLearner:
 
     def dump(self, state: State) -> bytes:
         return _packed([state.weights, state.ham, state.spam])
+
+    def prepare(self, questions: Sequence[Question]) -> None:
+        """Nothing: what it learns from is the evidence."""
 
     def contribution(self, state: State, features: Features, context: Context, label: str) -> bytes:
         opinions = [item for item in as_told(context) if item.weight < DECIDES]

@@ -41,7 +41,7 @@ class Context:
     """One account and one message. ham, spam: messages the account is trained with; lookup: the same object for all
     messages of one account that are judged together, so that they are looked up at once; models: the decoded read-out
     of a learned part by its learner's name, None when it has none; evidence: what the stages before this one said, in
-    their order; settings: the account's junk_filter."""
+    their order; settings: the account's junk_filter; brief: reasons are not wanted."""
 
     ngrams: int
     ham: int
@@ -51,6 +51,7 @@ class Context:
     evidence: list[Evidence] = field(default_factory=list)
     settings: JunkFilter = DEFAULTS
     scratch: dict[str, Any] = field(default_factory=dict)
+    brief: bool = False
 
     def another(self) -> Context:
         """The same account, for another message."""

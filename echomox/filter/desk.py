@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from echomox.config.schema import JunkFilter
-from echomox.filter.learner import Learner
-from echomox.filter.learners import LEARNERS
+from echomox.filter.learners import METHOD, Method
 from echomox.filter.training import Pupil, StoreSource
 from echomox.filter.words import Writer, junk_path
 from echomox.ipc.schema import LearnState
 from echomox.log import Log
 from echomox.store.engine import AccountStore, LearnItem
 
-BATCH = 50
+BATCH = 1000
+"""Items of an outbox that are one transaction, at most."""
 OPEN = 8
 """Accounts whose files and parts stay in memory, about 2 MB each."""
 WAITS = 300_000
@@ -42,11 +42,10 @@ class Applied(NamedTuple):
 
 class Desk:
     """The accounts that are taught; those taught last stay open. What fails, or was changed by another, is opened
-    anew. Every call may raise StoreError, OSError, sqlite3.Error; then nothing was changed. learners: may be replaced
-    before the first account is taught."""
+    anew. Every call may raise StoreError, OSError, sqlite3.Error; then nothing was changed."""
 
-    def __init__(self, accounts: Path, log: Log, most: int = OPEN) -> None:
-        self.learners: Sequence[Learner] = LEARNERS
+    def __init__(self, accounts: Path, log: Log, method: Method = METHOD, most: int = OPEN) -> None:
+        self._method = method
         self._accounts = accounts
         self._log = log
         self._most = most
@@ -62,12 +61,22 @@ class Desk:
             pupil.writer.close()
 
     def learn(self, store: AccountStore, settings: JunkFilter) -> Applied:
-        """Applies the first BATCH items of the outbox; items == BATCH: there may be more."""
+        """`learning` in one go."""
+        steps = self.learning(store, settings)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                done: Applied = end.value
+                return done
+
+    def learning(self, store: AccountStore, settings: JunkFilter) -> Generator[None, None, Applied]:
+        """Applies the first BATCH items of the outbox, in steps; items == BATCH: there may be more."""
         items = store.learn_outbox(0, BATCH)
         if not items:
             return Applied()
         with self._teaching(store, settings) as pupil:
-            pupil.set_labels(_last_words(items))
+            yield from pupil.setting(_last_words(items))
             pupil.finish(settings.junk)
             pupil.writer.set_number("outbox", items[-1].id)
             due = bool(pupil.writer.number("retrain"))
@@ -108,7 +117,7 @@ class Desk:
         try:
             with writer.transaction():
                 if pupil is None:
-                    pupil = Pupil(writer, source, settings, self._log, self.learners)
+                    pupil = Pupil(writer, source, settings, self._log, self._method)
                 pupil.source, pupil.settings = source, settings
                 pupil.spam = pupil.ham = pupil.unlearned = 0
                 yield pupil
@@ -203,9 +212,10 @@ def retrain(
     settings: JunkFilter,
     log: Log,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    method: Method = METHOD,
 ) -> LearnState:
     """`Desk.retraining` in one go."""
-    desk = Desk(accounts, log)
+    desk = Desk(accounts, log, method)
     try:
         for done, of in desk.retraining(store, settings):
             progress(done, of)

@@ -16,9 +16,8 @@ bits whatever it is computed with. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import log1p
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from echomox.filter.known import KEY, Known, look_up
 
 Floats = NDArray[np.float32]
 
+NAME = "evidence"
 CHUNK = 12
 STEPS = 32
 HEADER_TOKENS = 240
@@ -93,8 +93,7 @@ _CLASS = _classes()
 _FIELDS = np.arange(4, dtype=np.uint64)[:, None] * np.uint64(_FIELD)
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(NamedTuple):
     """What is the same for all accounts. words: the place of each in reading order; pairs: of the pair that each
     begins, the last place, of no token, where it begins none. starts: where each chunk begins among the words; sizes:
     (steps,) words of each; fixed: (steps, inputs) with the groups that do not depend on counts filled in.
@@ -109,10 +108,9 @@ class Outline:
 
 def outline(features: Features, ngrams: int) -> Outline:
     """The message in chunks; remembered in `features.memo`."""
-    key = f"evidence{ngrams}"
-    made: Outline | None = features.memo.get(key)
+    made: Outline | None = features.memo.get((NAME, ngrams))
     if made is None:
-        made = features.memo[key] = _outline(features, features.places(ngrams), ngrams > 1)
+        made = features.memo[NAME, ngrams] = _outline(features, features.places(ngrams), ngrams > 1)
     return made
 
 

@@ -16,14 +16,14 @@ from echomox.filter.features import READ_BYTES, Envelope, Features, groups, read
 from echomox.filter.hashed import Places, strings
 from echomox.filter.judge import Judge
 from echomox.filter.known import Known, known, probability
-from echomox.filter.stages import affect, bayes, esn, membranes
-from echomox.log import Log, logger
+from echomox.filter.stages import affect, bayes, esn, membranes, with_own
+from echomox.log import logger
 
 SHOWN = 15
-DETAILS: dict[str, Callable[[Features, Context], dict[str, Any]]] = {
-    membranes.NAME: lambda features, context: membranes.trace(features),
-    esn.NAME: lambda features, context: esn.explain(features, context, esn.NETWORK),
-    affect.NAME: lambda features, context: affect.explain(features),
+DETAILS: dict[str, Callable[[Features, Context, membranes.Rules], dict[str, Any]]] = {
+    membranes.NAME: lambda features, context, rules: membranes.trace(features, rules),
+    esn.NAME: lambda features, context, rules: esn.explain(features, context, esn.NETWORK),
+    affect.NAME: lambda features, context, rules: affect.explain(features),
 }
 """What more can be told, by the stage that tells it."""
 
@@ -33,16 +33,17 @@ def explain(
     account: str,
     accounts: Path,
     junk_filter: JunkFilter,
-    log: Log,
+    rules: membranes.Rules,
 ) -> dict[str, Any]:
     """A message (its own bytes, without our trace prefix) judged for an account now.
 
-    accounts: the directory of all accounts. Keys: account, probability, place, reason, header, parts,
-    learned, stages, features (headers, body, metadata) and words (tokens, known, spam, ham). Raises
-    StoreError for a bad account name.
+    accounts: the directory of all accounts; rules: the server's. Keys: account, probability, place, reason,
+    header, parts, learned, stages, features (headers, body, metadata) and words (tokens, known, spam, ham).
+    Raises StoreError for a bad account name.
     """
     features = read(data[:READ_BYTES], Envelope(), len(data))
-    judge = Judge(accounts, lambda name: junk_filter, log)
+    stages = with_own(membranes.stage(lambda: rules))
+    judge = Judge(accounts, lambda name: junk_filter, logger("filter"), stages)
     try:
         verdict = judge.verdict(account, features, time.monotonic() + 60.0)
         words = _words(features, judge.context(account))
@@ -72,14 +73,16 @@ def explain(
 
 
 def details(
-    data: bytes, account: str, accounts: Path, junk_filter: JunkFilter, wanted: Collection[str]
+    found: tuple[bytes, str], accounts: Path, junk_filter: JunkFilter, rules: membranes.Rules, wanted: Collection[str]
 ) -> dict[str, Any]:
-    """What the stages in `wanted`, of DETAILS, saw and did, by their names; the rest as for `explain`."""
+    """What the stages in `wanted`, of DETAILS, saw and did, by their names. found: a message, for an account; the rest
+    as for `explain`."""
+    data, account = found
     features = read(data[:READ_BYTES], Envelope(), len(data))
     judge = Judge(accounts, lambda name: junk_filter, logger("filter"))
     try:
         context = judge.context(account)
-        return {name: DETAILS[name](features, context.another()) for name in DETAILS if name in wanted}
+        return {name: DETAILS[name](features, context.another(), rules) for name in DETAILS if name in wanted}
     finally:
         judge.close()
 

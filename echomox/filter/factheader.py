@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from echomox.dns.psl import organisational_domain as organisation
 from echomox.filter.factlinks import BRANDS
-from echomox.filter.facttable import Box, Collector, Outside, organisation
+from echomox.filter.facttable import Box, Collector, Outside
 from echomox.filter.features import Features
 from echomox.filter.tokens import words_of
 from echomox.message.charset import decode_raw

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
-from echomox.filter.facttable import Box, Collector, organisation
+from echomox.dns.psl import organisational_domain as organisation
+from echomox.filter.facttable import Box, Collector
 from echomox.message.html import HtmlText
 
 MOST_LINKS = 60

@@ -146,12 +146,3 @@ class Collector:
 
     def objects(self) -> dict[str, list[Object]]:
         return {home: [Object(kind, value) for kind, value in kinds.items()] for home, kinds in self.found.items()}
-
-
-def organisation(host: str) -> str:
-    """The part of a host name that somebody registered, near enough: two labels, three below co.uk and the
-    like."""
-    labels = host.strip(".").split(".")
-    if len(labels) > 2 and len(labels[-1]) == 2 and (len(labels[-2]) <= 3 or labels[-2] in ("gouv", "info")):
-        return ".".join(labels[-3:])
-    return ".".join(labels[-2:])

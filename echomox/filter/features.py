@@ -53,8 +53,9 @@ class Features:
     size: int
     sender: tuple[tuple[str, bytes], ...] = ()
     """(lower-case name, raw value without folds) of the fields the sender wrote, in order."""
-    memo: dict[str, Any] = field(default_factory=dict)
-    """What stages computed of this message alone, by their names: shared by all accounts of a request."""
+    memo: dict[Any, Any] = field(default_factory=dict)
+    """What stages computed of this message alone, by their names, or name and longest n-gram: shared by all
+    accounts of a request."""
     known: dict[int, Hashed] = field(default_factory=dict)
 
     def places(self, ngrams: int) -> Hashed:

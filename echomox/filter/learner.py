@@ -15,9 +15,10 @@ read; `echomox filter retrain` fills it again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from echomox.filter.context import Context
+from echomox.filter.context import Context, Question
 from echomox.filter.features import Features
 
 State = Any
@@ -42,6 +43,10 @@ class Learner(Protocol):
         """What `dump` gave. Raises ValueError for anything else."""
 
     def dump(self, state: State) -> bytes: ...
+
+    def prepare(self, questions: Sequence[Question]) -> None:
+        """Leaves in each context.scratch what `contribution` would otherwise compute for one message alone. Need not be
+        called, and need not do anything."""
 
     def contribution(self, state: State, features: Features, context: Context, label: str) -> bytes:
         """What the message is to add as "spam" or "ham". Called before the message is added anywhere, so that

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from echomox.filter import combine
+from echomox.filter.context import Stage
 from echomox.filter.learner import Learner
-from echomox.filter.stages import esn, ngrams
+from echomox.filter.stages import STAGES, esn, ngrams
 from echomox.reservoir.ridge import Doubles
 
 LEARNERS: tuple[Learner, ...] = (ngrams.LEARNER, esn.LEARNER, combine.LEARNER)
+
+
+class Method(NamedTuple):
+    """How a server teaches its accounts: what learns, and the stages whose evidence it learns from."""
+
+    learners: Sequence[Learner] = LEARNERS
+    stages: Sequence[Stage] = STAGES
+
+
+METHOD = Method()
 
 
 def with_prior(prior: Doubles | None) -> tuple[Learner, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from echomox.filter.context import Context
+from echomox.filter.context import Context, Question
 from echomox.filter.features import Features
 from echomox.filter.learner import Learner, State
 from echomox.filter.learners import LEARNERS
@@ -92,6 +92,14 @@ class Parts:
             self._models[name] = learner.decode(learner.publish(self._states[name]))
             self._stale.discard(name)
         return self._models.get(name)
+
+    def prepare(self, questions: Sequence[Question]) -> None:
+        """Before `teach` of each: what is done faster for many at once."""
+        for name, learner in self._learners.items():
+            try:
+                learner.prepare(questions)
+            except Exception:  # it is tried again with each alone
+                self._log.exception("part not prepared", part=name)
 
     def teach(self, label: str, features: Features, context: Context) -> dict[str, bytes]:
         """Adds a message to every part; returns what it added. A part that fails learns nothing of it."""

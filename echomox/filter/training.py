@@ -4,7 +4,9 @@ A lesson says what a message is now: spam, ham, or neither. It takes back exactl
 adds it anew under its label, so lessons may be given twice.
 
 Messages are taught in order, each by what was known before it; in bulk, up to one in `STEP` of what was learnt so
-far are examined together, so that a long outbox or a retraining runs in batches and a young account does not.
+far are examined together, so that a long outbox or a retraining runs in batches and a young account does not. In bulk
+the combination learns from one in SAMPLE of the messages of which it is not known what was said when they came: what
+the parts say then is not quite what they would have said.
 
 What a message added is kept for the KEEP messages trained last, about 6 KB each, so that an account stays bounded.
 Older ones are folded: what they added stays in the sums for good. Taking one back later changes nothing then, and
@@ -16,11 +18,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echomox.config.schema import JunkFilter
+from echomox.filter.ahead import WORTH, Ahead, Fetch, Raw, helpers
 from echomox.filter.combine import TOLD
 from echomox.filter.context import Context, Counts, LookUp, Question, Stage
 from echomox.filter.decide import FIELD
@@ -28,22 +31,24 @@ from echomox.filter.features import READ_BYTES, Envelope, Features, hash_togethe
 from echomox.filter.hashed import strings
 from echomox.filter.hashing import Hashes, hashes
 from echomox.filter.known import KEY as KNOWN
+from echomox.filter.known import Known, look_up
 from echomox.filter.learn import LABELS, BadRecord, Delta
-from echomox.filter.learner import Learner
-from echomox.filter.learners import LEARNERS
+from echomox.filter.learners import METHOD, Method
 from echomox.filter.parts import SAVED, Parts
 from echomox.filter.pipeline import Run
-from echomox.filter.stages import STAGES, reputation
+from echomox.filter.stages import reputation
 from echomox.filter.words import Trained, Writer
 from echomox.log import Log
 from echomox.store.engine import AccountStore, StoreError
 
-BATCH = 50
+BATCH = 64
 STEP = 16
+SAMPLE = 4
 KEEP = 10_000
 
 Source = Callable[[int], Features | None]
-"""A message's features by its id; None when it is gone or cannot be read. An OSError goes up: the disk may recover."""
+"""A message's features by its id; None when it is gone or cannot be read. An OSError goes up: the disk may recover. Of
+one that has `fetch` (ahead.Fetch) too, messages may be read in other processes."""
 
 
 class Pupil:
@@ -51,17 +56,21 @@ class Pupil:
     messages newly counted, or not counted any more. source, settings: may be changed between transactions."""
 
     def __init__(
-        self, writer: Writer, source: Source, settings: JunkFilter, log: Log, learners: Sequence[Learner] = LEARNERS
+        self, writer: Writer, source: Source, settings: JunkFilter, log: Log, method: Method = METHOD
     ) -> None:
         self.writer = writer
         self.spam = self.ham = self.unlearned = 0
         self.source = source
         self.settings = settings
         self._log = log
-        self._parts = Parts(writer, log, learners)
+        self._stages = method.stages
+        self._parts = Parts(writer, log, method.learners)
+        self._refreshed = 0
+        """Messages learnt when models last followed their states."""
         self._delta = Delta()
         self._base = writer.totals()
         self._anew = False
+        self._bulk = False
         self._spelled: LookUp = writer.lookup
         """Counts that are not 0 for words of which WORD has the spelling."""
         self._counts = self._lookup
@@ -71,6 +80,11 @@ class Pupil:
 
     def set_labels(self, labels: Mapping[int, str]) -> None:
         """labels: message -> one of LABELS, or anything else for none."""
+        for _ in self.setting(labels):
+            pass
+
+    def setting(self, labels: Mapping[int, str]) -> Iterator[None]:
+        """`set_labels` in steps, between which the process may do other things."""
         wanted = []
         for message, label in labels.items():
             label = label if label in LABELS else ""
@@ -81,10 +95,13 @@ class Pupil:
                 self._take_back(message, known)
             if label:
                 wanted.append((message, label))
-        while wanted:
-            size = self._chunk()
-            self._teach([(*item, self.source(item[0])) for item in wanted[:size]])
-            del wanted[:size]
+        self._bulk = len(wanted) >= WORTH
+        with self._reading([message for message, _ in wanted]) as source:
+            while wanted:
+                size = self._chunk()
+                self._teach([(*item, source(item[0])) for item in wanted[:size]])
+                del wanted[:size]
+                yield
 
     def finish(self, threshold: float | None = None) -> None:
         """Puts everything into the file."""
@@ -105,22 +122,55 @@ class Pupil:
         self.writer.set_number("retrain", 0)
         self._parts.clear()
         self._delta, self._base, self._anew = Delta(), self.writer.totals(), True
-        done = 0
-        while done < len(order):
-            size = self._chunk()
-            chunk = [(message, label, self.source(message)) for message, label in order[done : done + size]]
-            self._teach([item for item in chunk if item[2] is not None])
-            for message, label, features in chunk:
-                if features is None:
-                    self._again(message, label)
-            done += len(chunk)
-            yield done, len(order)
+        done = self._refreshed = 0
+        self._bulk = len(order) >= WORTH
+        with self._reading([message for message, _ in order]) as source:
+            while done < len(order):
+                size = self._chunk()
+                chunk = [(message, label, source(message)) for message, label in order[done : done + size]]
+                self._teach([item for item in chunk if item[2] is not None])
+                for message, label, features in chunk:
+                    if features is None:
+                        self._again(message, label)
+                done += len(chunk)
+                yield done, len(order)
 
     # -- how
 
+    @contextmanager
+    def _reading(self, messages: Sequence[int]) -> Iterator[Source]:
+        """The source of these messages, to be asked for in this order; many are read by other processes."""
+        stored: Fetch | None = getattr(self.source, "fetch", None)
+        if not self._bulk or stored is None or helpers() < 1:
+            yield self.source
+            return
+
+        def fetch(message: int) -> Raw | None:
+            raw = stored(message)
+            return raw and raw._replace(whole=self._whole(message, raw.envelope))
+
+        def failed(message: int, why: str) -> None:
+            self._log.error("not learnt", message=message, error=why)
+
+        with Ahead(fetch, messages, self.settings.ngrams, self._stages, failed) as ahead:
+            yield ahead
+
+    def _whole(self, message: int, envelope: Envelope) -> bool:
+        """Whether the combination is to learn from it too."""
+        return not self._bulk or message % SAMPLE == 0 or (bool(envelope.told) and not self._anew)
+
+    def _total(self) -> int:
+        return self._base.total + self._delta.ham + self._delta.spam
+
     def _chunk(self) -> int:
-        total = self._base.total + self._delta.ham + self._delta.spam
-        return max(1, min(BATCH, total // STEP))
+        return max(1, min(BATCH, self._total() // STEP))
+
+    def _refresh(self) -> None:
+        """Lets models follow their states, in bulk when there is one message in STEP more to know."""
+        total = self._total()
+        if abs(total - self._refreshed) * STEP >= total:
+            self._parts.refresh()
+            self._refreshed = total
 
     def _known(self, message: int) -> Trained | None:
         try:
@@ -155,10 +205,13 @@ class Pupil:
         hash_together([features for _, _, features in taught], self.settings.ngrams)
         questions = [(features, self._context(features)) for _, _, features in taught]
 
-        def failed(stage: Stage, place: int, error: Exception) -> None:
-            self._log.error("stage failed", stage=stage.name, message=taught[place][0], error=repr(error))
+        self._parts.prepare(questions)
+        whole = [at for at, (message, _, features) in enumerate(taught) if self._whole(message, features.envelope)]
 
-        Run(STAGES, failed).examine(questions)
+        def failed(stage: Stage, place: int, error: Exception) -> None:
+            self._log.error("stage failed", stage=stage.name, message=taught[whole[place]][0], error=repr(error))
+
+        Run(self._stages, failed).examine([questions[at] for at in whole])
         added = []
         for (message, label, features), (_, context) in zip(taught, questions):
             added.append((message, self._parts.teach(label, features, context)))
@@ -169,39 +222,44 @@ class Pupil:
         self._delta.add_many([(label, own) for _, label, own in lessons])
         self.writer.remember(lessons)
         self.writer.put_contributions(added)
-        self._parts.refresh()
+        self._refresh()
 
     def _words(self, questions: Sequence[Question]) -> list[Hashes]:
-        """The hashes of all that is counted of each message; spells those that may be new."""
+        """The hashes of all that is counted of each message."""
         others = [reputation.words(features) for features, _ in questions]
         who = hashes([word for one in others for word in one])
-        spelled = self._delta.spelled
-        spelled.update(zip(who.tolist(), (word for one in others for word in one)))
+        self._delta.spelled.update(zip(who.tolist(), (word for one in others for word in one)))
         out, place = [], 0
-        for question, other in zip(questions, others):
-            features = question[0]
-            places = features.places(self.settings.ngrams)
-            mine = places.tokens
-            fresh = self._fresh(question, mine)
-            if len(fresh):
-                written = strings(features.text, places, places.distinct[fresh])
-                spelled.update(zip(mine[fresh].tolist(), written))
-            out.append(np.concatenate((mine, who[place : place + len(other)])))
+        for (features, _), other in zip(questions, others):
+            out.append(np.concatenate((features.hashed(self.settings.ngrams), who[place : place + len(other)])))
             place += len(other)
+        self._spell(questions)
         return out
 
-    def _fresh(self, question: Question, words: Hashes) -> NDArray[np.int64]:
-        """Which of a message's words nothing has the spelling of, as far as is known."""
-        seen = question[1].scratch.get(KNOWN)  # what the Bayes stage has looked up
-        counts = self._lookup(words) if seen is None else seen.counts[seen.tokens.distinct]
-        fresh = np.flatnonzero(counts.max(axis=1, initial=0) == 0)
-        if self._anew and len(fresh):
-            fresh = fresh[self._spelled(words[fresh]).max(axis=1) == 0]
-        return fresh
+    def _spell(self, questions: Sequence[Question]) -> None:
+        """Keeps how words are written of which nothing has the spelling, as far as is known."""
+        look_up(questions)
+        fresh = []
+        for _, context in questions:
+            found: Known = context.scratch[KNOWN]
+            distinct = found.tokens.distinct
+            fresh.append(distinct[found.counts[distinct].max(axis=1, initial=0) == 0])
+        every = [context.scratch[KNOWN].tokens.hashes[new] for (_, context), new in zip(questions, fresh)]
+        if self._anew and questions:
+            told = self._spelled(np.concatenate(every)).max(axis=1, initial=0) > 0
+            ends = np.cumsum([len(new) for new in fresh])[:-1]
+            for at, old in enumerate(np.split(told, ends)):
+                fresh[at], every[at] = fresh[at][~old], every[at][~old]
+        for (features, context), new, words in zip(questions, fresh, every):
+            if len(new):
+                written = strings(features.text, context.scratch[KNOWN].tokens, new)
+                self._delta.spelled.update(zip(words.tolist(), written))
 
     def _context(self, features: Features) -> Context:
         ham, spam = self._base.ham + self._delta.ham, self._base.spam + self._delta.spam
-        made = Context(self.settings.ngrams, ham, spam, self._counts, self._parts.model, settings=self.settings)
+        made = Context(
+            self.settings.ngrams, ham, spam, self._counts, self._parts.model, settings=self.settings, brief=True
+        )
         if not self._anew:  # what the parts were long ago says nothing of what they are
             made.scratch[TOLD] = features.envelope.told
         return made
@@ -221,23 +279,26 @@ class StoreSource:
         self._store = store
         self._log = log
 
-    def __call__(self, message: int) -> Features | None:
+    def fetch(self, message: int) -> Raw | None:
         try:
             content = self._store.content(message)
         except StoreError:
             return None
         try:
             trace = content.read(0, content.prefix_size) if content.prefix_size else b""
-            data = content.read(content.prefix_size, READ_BYTES)
-            return read(data, envelope_of(trace))
+            return Raw(content.read(content.prefix_size, READ_BYTES), envelope_of(trace))
         except StoreError as error:
             self._log.warn("not learnt", account=self._store.name, message=message, error=str(error))
-        except OSError:
-            raise
-        except Exception:  # one message that cannot be read must not stop the account's learning
-            self._log.exception("not learnt", account=self._store.name, message=message)
         finally:
             content.close()
+        return None
+
+    def __call__(self, message: int) -> Features | None:
+        raw = self.fetch(message)
+        try:
+            return read(raw.data, raw.envelope) if raw else None
+        except Exception:  # one message that cannot be read must not stop the account's learning
+            self._log.exception("not learnt", account=self._store.name, message=message)
         return None
 
 

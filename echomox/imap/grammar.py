@@ -1,18 +1,15 @@
-"""Arguments of every IMAP command as values: `parse(name, arguments)`, by the table PARSERS. RFC 9051 9, RFC
-3501 9, RFC 4466.
+"""Arguments of IMAP commands as values. RFC 9051 9, RFC 3501 9, RFC 4466.
 
-Each parser takes the whole of a command's arguments or raises `lexer.Bad`. What a command means, and in which
-state it may come, is the server's matter. FETCH, SEARCH and LIST have files of their own: fetch.py,
-searching.py, listing.py.
+Each parser takes the whole of a command's arguments or raises `lexer.Bad`. What a command means, in which state it may
+come, and which parser is its own, is the server's matter (`imapd.commands`). FETCH, SEARCH, LIST and the larger
+extensions have files of their own: fetch.py, searching.py, listing.py and others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from echomox.imap import fetch, listing, searching
 from echomox.imap.lexer import Bad, Literal, Parser, Streamed
 from echomox.imap.seqset import SequenceSet
 
@@ -151,12 +148,6 @@ class Id:
     """RFC 2971; fields: names in lower case; empty for NIL."""
 
     fields: tuple[tuple[str, str], ...]
-
-
-Arguments = (
-    Nothing | Login | Authenticate | OfMailbox | Create | Rename | Select | Append | Transfer | Messages
-    | Enable | Id | Replace | Compress | fetch.Fetch | fetch.Store | listing.Listing | listing.Status | searching.Search
-)  # fmt: skip
 
 
 def nothing(parser: Parser) -> Nothing:
@@ -374,53 +365,3 @@ def id_(parser: Parser) -> Id:
     parser.close()
     parser.end()
     return Id(tuple(fields))
-
-
-PARSERS: Mapping[str, Callable[[Parser], Arguments]] = {
-    "APPEND": append,
-    "AUTHENTICATE": authenticate,
-    "CAPABILITY": nothing,
-    "CHECK": nothing,
-    "CLOSE": nothing,
-    "COMPRESS": compress,
-    "COPY": transfer,
-    "CREATE": create,
-    "DELETE": of_mailbox,
-    "ENABLE": enable,
-    "EXAMINE": select,
-    "EXPUNGE": nothing,
-    "FETCH": fetch.fetch,
-    "ID": id_,
-    "IDLE": nothing,
-    "LIST": listing.list_,
-    "LOGIN": login,
-    "LOGOUT": nothing,
-    "LSUB": listing.lsub,
-    "MOVE": transfer,
-    "NAMESPACE": nothing,
-    "NOOP": nothing,
-    "RENAME": rename,
-    "REPLACE": replace,
-    "SEARCH": searching.search,
-    "SELECT": select,
-    "STARTTLS": nothing,
-    "STATUS": listing.status,
-    "STORE": fetch.store,
-    "SUBSCRIBE": of_mailbox,
-    "UID COPY": transfer,
-    "UID EXPUNGE": messages,
-    "UID FETCH": fetch.uid_fetch,
-    "UID MOVE": transfer,
-    "UID REPLACE": replace,
-    "UID SEARCH": searching.search,
-    "UID STORE": fetch.store,
-    "UNAUTHENTICATE": nothing,
-    "UNSELECT": nothing,
-    "UNSUBSCRIBE": of_mailbox,
-}
-
-
-def parse(name: str, arguments: bytes, utf8: bool = False) -> Arguments:
-    """Arguments of `receive.Command`. utf8: mailbox names are UTF-8. Raises Bad; KeyError for a name not
-    in PARSERS."""
-    return PARSERS[name](Parser(arguments, utf8))

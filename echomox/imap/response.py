@@ -195,7 +195,7 @@ def childinfo(options: Iterable[str]) -> bytes:
     return b'("CHILDINFO" (%b))' % " ".join(f'"{option}"' for option in options).encode("ascii")
 
 
-def status_line(name: bytes, items: Iterable[tuple[str, int]]) -> bytes:
+def status_line(name: bytes, items: Iterable[tuple[str, int | str]]) -> bytes:
     """STATUS (RFC 9051 7.3.4)."""
     values = " ".join(f"{item} {value}" for item, value in items)
     return b"* STATUS %b (%b)\r\n" % (name, values.encode("ascii"))
@@ -214,10 +214,13 @@ def esearch_line(
     returning: Iterable[str],
     modseq: int = 0,
     partial: tuple[int, int] | None = None,
+    scores: Sequence[int] = (),
+    correlators: bytes = b"",
 ) -> bytes:
-    """ESEARCH (RFC 4731 3.1, RFC 9394 3.1). numbers: ascending; returning: MIN MAX ALL COUNT PARTIAL (others are passed
-    over)."""
-    parts = [b"* ESEARCH (TAG %b)" % quoted(tag)]
+    """ESEARCH (RFC 4731 3.1, RFC 9394 3.1, RFC 6203 4). numbers: ascending, or as sorted (RFC 5267 3.1); returning: MIN
+    MAX ALL COUNT PARTIAL RELEVANCY (others are passed over). scores: of the numbers. correlators: of
+    `mailbox_correlators`."""
+    parts = [b"* ESEARCH (TAG %b%b)" % (quoted(tag), correlators)]
     if uid:
         parts.append(b"UID")
     for option in returning:
@@ -232,9 +235,34 @@ def esearch_line(
         elif option == "PARTIAL" and partial:
             chosen = format_numbers(numbers[partial_slice(partial, len(numbers))]) or b"NIL"
             parts.append(b"PARTIAL (%d:%d %b)" % (*partial, chosen))
+        elif option == "RELEVANCY":
+            shown = scores[partial_slice(partial, len(scores))] if partial else scores
+            parts.append(b"RELEVANCY (%b)" % b" ".join([b"%d" % score for score in shown]))
     if modseq and numbers:
         parts.append(b"MODSEQ %d" % modseq)
     return b" ".join(parts) + b"\r\n"
+
+
+def mailbox_correlators(name: bytes, uidvalidity: int) -> bytes:
+    """RFC 7377 2.1. name: of `mailbox`."""
+    return b" MAILBOX %b UIDVALIDITY %d" % (name, uidvalidity)
+
+
+def update_line(tag: bytes, uid: bool, changes: Iterable[tuple[bytes, int, Sequence[int]]]) -> bytes:
+    """ESEARCH with ADDTO and REMOVEFROM (RFC 5267 4.3). changes: (word, context position, numbers in their order)."""
+    parts = [b" %b (%d %b)" % (word, place, format_numbers(numbers)) for word, place, numbers in changes]
+    return b"* ESEARCH (TAG %b)%b%b\r\n" % (quoted(tag), b" UID" if uid else b"", b"".join(parts))
+
+
+def sort_line(numbers: Iterable[int], modseq: int = 0) -> bytes:
+    """SORT (RFC 5256 4); modseq: as of `search_line` (RFC 7162 3.1.6)."""
+    found = b"".join([b" %d" % number for number in numbers])
+    return b"* SORT%b%b\r\n" % (found, b" (MODSEQ %d)" % modseq if modseq and found else b"")
+
+
+def thread_line(threads: bytes) -> bytes:
+    """THREAD (RFC 5256 4)."""
+    return b"* THREAD %b\r\n" % threads if threads else b"* THREAD\r\n"
 
 
 def vanished_line(uids: Iterable[int], earlier: bool = False) -> bytes:

@@ -98,4 +98,45 @@ class Modseq:
     value: int
 
 
-Key = All | And | Or | Not | Sequence | HasFlag | Header | Body | Text | Size | When | Age | Modseq
+@dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """FUZZY (RFC 6203 3): the texts of `key` need only be there in part, or nearly."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectId:
+    """EMAILID and THREADID (RFC 8474 5.4). field: "content" or "thread" of `AccountStore.fetch`. number: NOBODY for a
+    value that none can have, once the session has resolved `value`."""
+
+    field: str
+    value: str
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """FILTER (RFC 5466 3.1): the search kept under this name; resolved by the session."""
+
+    name: str
+
+
+Key = (
+    All
+    | And
+    | Or
+    | Not
+    | Sequence
+    | HasFlag
+    | Header
+    | Body
+    | Text
+    | Size
+    | When
+    | Age
+    | Modseq
+    | Fuzzy
+    | ObjectId
+    | Filter
+)

@@ -1,6 +1,6 @@
 """Arguments of SEARCH: the grammar that gives `search.Key` values. RFC 9051 6.4.4, RFC 3501 6.4.4, RFC 4731
 (ESEARCH), RFC 5032 (WITHIN), RFC 7162 3.1.5 (MODSEQ), RFC 5182 (SEARCHRES), RFC 8514 (SAVEDATE), RFC 9394
-(PARTIAL).
+(PARTIAL), RFC 5267 (CONTEXT), RFC 6203 (FUZZY), RFC 5466 (FILTERS), RFC 8474 5.4 (OBJECTID).
 
 Keys that RFC 3501 defines by others become those: NEW is RECENT UNSEEN, OLD is NOT RECENT, UNSEEN is NOT
 SEEN. SENTON and its like are `When`. Sets of messages keep "*" as `seqset.STAR` and "$" as `SAVED_RANGES`,
@@ -19,11 +19,14 @@ from echomox.imap.search import (
     All,
     And,
     Body,
+    Filter,
+    Fuzzy,
     HasFlag,
     Header,
     Key,
     Modseq,
     Not,
+    ObjectId,
     Or,
     Sequence,
     Size,
@@ -42,7 +45,9 @@ CHARSETS: Mapping[str, str] = {
 """Charsets of search strings, and Python's names for them. The first two are for [BADCHARSET (...)]."""
 KEYS = 1000
 """Most keys of one search."""
-RETURN_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL"))
+RETURN_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "UPDATE", "CONTEXT", "RELEVANCY"))
+HINTS = frozenset(("CONTEXT", "UPDATE"))
+"""Options that ask for no result: alone they give ALL, without which updates would mean little (RFC 5267 4.2, 4.3)."""
 _PARTIAL = re.compile(rb"(-?[0-9]{1,10}):(-?[0-9]{1,10})")
 SAVED_RANGES = ((0, 0),)
 """Ranges of a `search.Sequence` that is "$": no message has the number 0."""
@@ -66,15 +71,25 @@ class Search:
     """Of PARTIAL: both ends as written; negative ones count from the end (RFC 9394 3.1)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """What stands in RETURN (...). options: None when RETURN was not said."""
+
+    options: tuple[str, ...] | None = None
+    partial: tuple[int, int] | None = None
+
+
+NOT_SAID = Returning()
+
+
 def search(parser: Parser) -> Search:
     """SEARCH and UID SEARCH."""
     parser.space()
-    returning, partial = None, None
-    if parser.next_word() == "RETURN":
-        parser.word()
-        parser.space()
-        returning, partial = return_options(parser)
-        parser.space()
+    return searched(parser, returns(parser))
+
+
+def searched(parser: Parser, returning: Returning) -> Search:
+    """The rest: CHARSET, and the keys."""
     charset = ""
     if parser.next_word() == "CHARSET":
         parser.word()
@@ -83,15 +98,31 @@ def search(parser: Parser) -> Search:
         if charset not in CHARSETS:
             raise BadCharset("Unknown charset")
         parser.space()
-    # Without CHARSET it is US-ASCII (RFC 3501), or UTF-8 (RFC 9051), which holds it.
-    program = _Program(parser, CHARSETS[charset or "UTF-8"])
-    keys = program.keys()
+    return program(parser, charset, returning)
+
+
+def program(parser: Parser, charset: str, returning: Returning = NOT_SAID) -> Search:
+    """The keys, up to the end. Without CHARSET it is US-ASCII (RFC 3501), or UTF-8 (RFC 9051), which holds it."""
+    keys = _Program(parser, CHARSETS[charset or "UTF-8"])
+    found = _and(keys.keys())
     parser.end()
-    return Search(_and(keys), returning, charset, program.modseq, partial)
+    return Search(found, returning.options, charset, keys.modseq, returning.partial)
 
 
-def return_options(parser: Parser) -> tuple[tuple[str, ...], tuple[int, int] | None]:
-    """RFC 4731 3.1, RFC 5182 2.1, RFC 9394 3.1. The range is PARTIAL's."""
+def returns(parser: Parser) -> Returning:
+    """RETURN (...) with a space behind it, if it stands here."""
+    if parser.next_word() != "RETURN":
+        return NOT_SAID
+    parser.word()
+    parser.space()
+    found = return_options(parser)
+    parser.space()
+    return found
+
+
+def return_options(parser: Parser) -> Returning:
+    """RFC 4731 3.1, RFC 5182 2.1, RFC 9394 3.1, RFC 5267 4.3 and 4.4 (UPDATE, CONTEXT), RFC 6203 4 (RELEVANCY). The
+    range is PARTIAL's."""
     parser.open()
     options: list[str] = []
     partial = None
@@ -109,7 +140,9 @@ def return_options(parser: Parser) -> tuple[tuple[str, ...], tuple[int, int] | N
     parser.close()
     if partial and "ALL" in options:
         raise Bad("PARTIAL and ALL exclude each other")
-    return tuple(options) or ("ALL",), partial
+    if not set(options) - HINTS:
+        options.append("ALL")  # RFC 4731 3.1: when nothing is asked for
+    return Returning(tuple(options), partial)
 
 
 def partial_range(parser: Parser) -> tuple[int, int]:
@@ -194,6 +227,14 @@ def _uid(program: _Program, name: str) -> Key:
     return Sequence(_ranges(program.parser.sequence_set()), uid=True)
 
 
+def _uid_bound(program: _Program, name: str) -> Key:
+    """UIDAFTER and UIDBEFORE (RFC 9738 3.2): UIDs above or below this one."""
+    uid = program.parser.number(least=1)
+    if name == "UIDAFTER":
+        return Sequence(((uid + 1, STAR),) if uid < STAR else (), uid=True)
+    return Sequence(((1, uid - 1),) if uid > 1 else (), uid=True)
+
+
 def _keyword(program: _Program, name: str) -> Key:
     flag = HasFlag(program.parser.atom().decode("ascii"))
     return flag if name == "KEYWORD" else Not(flag)
@@ -245,6 +286,22 @@ def _modseq(program: _Program, name: str) -> Key:
     return Modseq(parser.number64())
 
 
+def _fuzzy(program: _Program, name: str) -> Key:
+    return Fuzzy(program.inner())
+
+
+def _filter(program: _Program, name: str) -> Key:
+    name = program.parser.atom().decode("ascii")
+    if "/" in name or len(name) > 200:
+        raise Bad("Not the name of a filter")
+    return Filter(name)
+
+
+def _object_id(program: _Program, name: str) -> Key:
+    """RFC 8474 5.4; a value that is no objectid is in no message."""
+    return ObjectId("content" if name == "EMAILID" else "thread", program.parser.astring().decode("latin-1"))
+
+
 _RECENT = HasFlag("\\Recent")
 _SEEN = HasFlag("\\Seen")
 
@@ -282,6 +339,8 @@ _WITH_ARGUMENT: Mapping[str, Callable[[_Program, str], Key]] = {
     "NOT": _not,
     "OR": _or,
     "UID": _uid,
+    "UIDAFTER": _uid_bound,
+    "UIDBEFORE": _uid_bound,
     "KEYWORD": _keyword,
     "UNKEYWORD": _keyword,
     "HEADER": _header,
@@ -297,5 +356,9 @@ _WITH_ARGUMENT: Mapping[str, Callable[[_Program, str], Key]] = {
     "OLDER": _age,
     "YOUNGER": _age,
     "MODSEQ": _modseq,
+    "FUZZY": _fuzzy,
+    "FILTER": _filter,
+    "EMAILID": _object_id,
+    "THREADID": _object_id,
     **dict.fromkeys(_DATES, _when),
 }

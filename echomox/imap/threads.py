@@ -1,19 +1,27 @@
 """Threads: ORDEREDSUBJECT and REFERENCES of RFC 5256 3, and REFS, which is REFERENCES without the gathering by
 subject and with the thread last written to at the end.
 
-Nodes are numbers: 0 to n - 1 are the messages in the order given, higher ones stand for messages that are only
-referred to, and for the dummies that hold threads of one subject together. Nothing recurses: a chain of a hundred
-thousand replies is a thread like any other. Pure.
+All is done with arrays of numbers, so that a hundred thousand messages take tenths of a second: message ids and base
+subjects come as numbers too (equal ones for equal texts). Nodes are 0 to n - 1 for the messages in the order given,
+and higher ones for messages that are only referred to, which stay as dummies where they hold several threads together.
+What cannot be said of all nodes at once (loops of references, the gathering by subject) is a loop over those that it
+is about. Nothing recurses. Each algorithm gives way now and then (it is a generator), and returns the threads as they
+stand in the response. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-REFERENCES = 1000
-"""Most references of one message that are followed."""
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.signedinteger[Any]]
+Steps = Generator[None, None, bytes]
+TURN = 2000
+"""Threads between two pauses."""
+NONE = -1
 
 
 class Item(NamedTuple):
@@ -29,110 +37,175 @@ class Item(NamedTuple):
     sent: float
 
 
-class Forest:
-    """parent: -1 for none. children: by node, in order. sent: of dummies, that of their first child."""
+class Items(NamedTuple):
+    """Many of them as columns. names: 0 for none. references: of all messages, one after the other; counts: how many
+    each has. subjects: 0 for an empty one."""
 
-    __slots__ = ("children", "items", "parent")
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        self.items = items
-        self.parent: list[int] = [-1] * len(items)
-        self.children: dict[int, list[int]] = {}
-
-    def is_dummy(self, node: int) -> bool:
-        return node >= len(self.items)
-
-    def new(self) -> int:
-        self.parent.append(-1)
-        return len(self.parent) - 1
-
-    def adopt(self, parent: int, child: int) -> None:
-        """child: a root until now."""
-        self.parent[child] = parent
-        self.children.setdefault(parent, []).append(child)
-
-    def first(self, node: int) -> int:
-        """The message itself, or of a dummy its first child."""
-        return self.children[node][0] if self.is_dummy(node) else node
-
-    def when(self, node: int) -> tuple[float, int]:
-        """By sent date, then by number (RFC 5256 2.2)."""
-        item = self.items[self.first(node)]
-        return item.sent, item.number
+    numbers: Numbers
+    names: Numbers
+    references: Numbers
+    counts: Numbers
+    subjects: Numbers
+    replies: npt.NDArray[np.bool_]
+    sent: Numbers
 
 
-def ordered_subject(items: Sequence[Item]) -> bytes:
+def columns(items: Sequence[Item]) -> Items:
+    known: dict[str, int] = {"": 0}
+
+    def number(text: str) -> int:
+        return known.setdefault(text, len(known))
+
+    def row(values: list[int]) -> Numbers:
+        return np.array(values, np.int64)
+
+    return Items(
+        row([item.number for item in items]),
+        row([number("<" + item.message_id) if item.message_id else 0 for item in items]),
+        row([number("<" + name) for item in items for name in item.references]),
+        row([len(item.references) for item in items]),
+        row([number(item.subject) for item in items]),
+        np.array([item.reply for item in items], np.bool_),
+        row([int(item.sent * 1000) for item in items]),
+    )
+
+
+def ordered_subject(items: Items) -> Steps:
     """RFC 5256 3, ORDEREDSUBJECT: all of one base subject, the first above all others."""
-    groups: dict[str, list[Item]] = {}
-    for item in sorted(items, key=lambda item: (item.sent, item.number)):
-        groups.setdefault(item.subject, []).append(item)
-    return b"".join(_flat([item.number for item in group]) for group in groups.values())
+    if not len(items.numbers):
+        return b""
+    rank = ranks(items)
+    order = np.lexsort((rank, items.subjects))
+    starts = np.flatnonzero(np.diff(items.subjects[order], prepend=items.subjects[order[0]] - 1))
+    numbers = items.numbers[order].tolist()
+    ends = [*starts[1:].tolist(), len(numbers)]
+    begins = starts.tolist()
+    yield
+    out = []
+    for count, group in enumerate(np.argsort(rank[order[starts]]).tolist(), 1):
+        out.append(_flat(numbers[begins[group] : ends[group]]))
+        if not count % TURN:
+            yield
+    return b"".join(out)
 
 
 def _flat(numbers: list[int]) -> bytes:
     if len(numbers) < 3:
-        return b"(%b)" % b" ".join(b"%d" % number for number in numbers)
-    return b"(%d %b)" % (numbers[0], b"".join(b"(%d)" % number for number in numbers[1:]))
+        return b"(%b)" % b" ".join([b"%d" % number for number in numbers])
+    return b"(%d %b)" % (numbers[0], b"".join([b"(%d)" % number for number in numbers[1:]]))
 
 
-def references(items: Sequence[Item]) -> bytes:
+def references(items: Items) -> Steps:
     """RFC 5256 3, REFERENCES, steps 1 to 6."""
-    forest = Forest(items)
-    roots = prune(forest, link(forest))
-    sort_children(forest)
-    roots = gather(forest, sorted(roots, key=forest.when))
-    sort_children(forest)
-    return text(forest, sorted(roots, key=forest.when))
+    forest = yield from build(items)
+    yield from forest.gather()
+    return (yield from forest.text(sorted(forest.roots, key=forest.rank_of)))
 
 
-def refs(items: Sequence[Item]) -> bytes:
-    forest = Forest(items)
-    roots = prune(forest, link(forest))
-    sort_children(forest)
-    return text(forest, sorted(roots, key=lambda root: latest(forest, root)))
+def refs(items: Items) -> Steps:
+    forest = yield from build(items)
+    latest = forest.latest()
+    return (yield from forest.text(sorted(forest.roots, key=latest.__getitem__)))
 
 
-ALGORITHMS: Mapping[str, Callable[[Sequence[Item]], bytes]] = {
+ALGORITHMS: Mapping[str, Callable[[Items], Steps]] = {
     "ORDEREDSUBJECT": ordered_subject,
     "REFERENCES": references,
     "REFS": refs,
 }
 
 
-def link(forest: Forest) -> list[int]:
-    """Steps 1 and 2: parents and children by message ids. Returns the roots.
-
-    What a message says of itself comes before what others say of it, so the last references are looked at first: then
-    no node is ever moved, and whether a link would close a loop is a question of roots only."""
-    nodes: dict[str, int] = {}
-    for node, item in enumerate(forest.items):
-        if item.message_id:
-            nodes.setdefault(item.message_id, node)  # of several with one id the first has it
-    tops: list[int] = list(range(len(forest.items)))
-
-    def node_of(name: str) -> int:
-        found = nodes.get(name)
-        if found is None:
-            found = nodes[name] = forest.new()
-            tops.append(found)
-        return found
-
-    def join(above: int, below: int) -> None:
-        if forest.parent[below] < 0 and top(tops, above) != below:
-            forest.adopt(above, below)
-            tops[below] = above
-
-    for node, item in enumerate(forest.items):
-        if item.references:
-            join(node_of(item.references[-1]), node)
-    for item in forest.items:
-        chain = [node_of(name) for name in item.references[-REFERENCES:]]
-        for above, below in pairwise(chain):
-            join(above, below)
-    return [node for node in range(len(forest.parent)) if forest.parent[node] < 0]
+def ranks(items: Items) -> Numbers:
+    """The place of each by sent date, then by number (RFC 5256 2.2)."""
+    rank = np.empty(len(items.numbers), np.int64)
+    rank[np.lexsort((items.numbers, items.sent))] = np.arange(len(rank))
+    return rank
 
 
-def top(tops: list[int], node: int) -> int:
+# -- steps 1 to 4: the trees -------------------------------------------------------
+
+
+def build(items: Items) -> Generator[None, None, Forest]:
+    """Trees by references, pruned, with siblings in order."""
+    parent = yield from link(items)
+    yield
+    parent = prune(parent, len(items.numbers))
+    yield
+    return Forest(items, parent)
+
+
+def link(items: Items) -> Generator[None, None, Numbers]:
+    """Steps 1 and 2: the parent of each node. What a message says of itself comes before what others say of it, so the
+    last references are looked at first: then no link is ever taken back."""
+    refer, total = nodes(items)
+    yield
+    parent = np.full(total, NONE, np.int64)
+    ends = np.cumsum(items.counts)
+    has = np.flatnonzero(items.counts)
+    parent[has] = refer[ends[has] - 1]
+    parent[parent == np.arange(total)] = NONE
+    break_loops(parent)
+    yield
+    inner = np.ones(len(refer), np.bool_)
+    inner[ends[has] - 1] = False  # the last of each message has none after it
+    above = np.flatnonzero(inner)
+    pairs = np.stack((refer[above], refer[above + 1])) if len(above) else np.zeros((2, 0), np.int64)
+    pairs = pairs[:, (parent[pairs[1]] == NONE) & (pairs[0] != pairs[1])]
+    _, first = np.unique(pairs[1] * (total + 1) + pairs[0], return_index=True)
+    pairs = pairs[:, np.sort(first)]
+    _, first = np.unique(pairs[1], return_index=True)
+    guess = parent.copy()
+    guess[pairs[1][first]] = pairs[0][first]
+    if len(looping(guess)):
+        join(parent, pairs)
+    else:
+        parent = guess
+    return parent
+
+
+def nodes(items: Items) -> tuple[Numbers, int]:
+    """(the nodes of all references, how many nodes there are). Of several messages with one id the first has it."""
+    count = len(items.numbers)
+    unique, inverse = np.unique(np.concatenate((items.names, items.references)), return_inverse=True)
+    node = np.full(len(unique), NONE, np.int64)
+    named = np.flatnonzero(items.names)[::-1]
+    node[inverse[named]] = named
+    lost = np.unique(inverse[count:])
+    lost = lost[node[lost] == NONE]
+    node[lost] = count + np.arange(len(lost))
+    return node[inverse[count:]], count + len(lost)
+
+
+def looping(parent: Numbers) -> Numbers:
+    """Nodes of loops; none if there are none."""
+    ahead, steps = parent, 1
+    while steps <= len(parent) and (ahead != NONE).any():
+        ahead = np.where(ahead == NONE, NONE, ahead[ahead])
+        steps *= 2
+    return np.unique(ahead[ahead != NONE])
+
+
+def break_loops(parent: Numbers) -> None:
+    """Of each loop the link that would have closed it, of its last node, is not made (step 1.A)."""
+    left = set(looping(parent).tolist())
+    while left:
+        start = node = left.pop()
+        loop = [node]
+        while (node := int(parent[node])) != start:
+            loop.append(node)
+            left.discard(node)
+        parent[max(loop)] = NONE
+
+
+def join(parent: Numbers, pairs: Numbers) -> None:
+    """One link after the other: those that would close a loop are left out."""
+    tops = np.where(parent == NONE, np.arange(len(parent)), parent).tolist()
+    for above, below in pairs.T.tolist():
+        if parent[below] == NONE and _top(tops, above) != below:
+            parent[below] = tops[below] = above
+
+
+def _top(tops: list[int], node: int) -> int:
     """The root above a node; shortens the way for the next one who asks."""
     while tops[node] != node:
         tops[node] = tops[tops[node]]
@@ -140,118 +213,137 @@ def top(tops: list[int], node: int) -> int:
     return node
 
 
-def prune(forest: Forest, roots: list[int]) -> list[int]:
+def prune(parent: Numbers, count: int) -> Numbers:
     """Step 3: messages that are not there go, and their children take their place; at the root one stays when it
     holds several."""
-    count = len(forest.items)
-    for node in reversed(postorder(forest, roots)):  # parents first, so that children move up at most once
-        if node < count or forest.parent[node] < 0:
-            continue
-        parent, below = forest.parent[node], forest.children.pop(node, [])
-        siblings = forest.children[parent]
-        place = siblings.index(node)
-        siblings[place : place + 1] = below
-        for child in below:
-            forest.parent[child] = parent
-    kept = []
-    for root in roots:
-        below = forest.children.get(root, [])
-        if root < count or len(below) > 1:
-            kept.append(root)
-        elif below:
-            forest.parent[below[0]] = -1
-            kept.append(below[0])
-            del forest.children[root]
+    nodes_ = np.arange(len(parent))
+    skip = np.where((nodes_ >= count) & (parent != NONE), parent, nodes_)
+    while (further := skip[skip] != skip).any():
+        skip = np.where(further, skip[skip], skip)
+    kept = np.full(len(parent), NONE, np.int64)
+    kept[:count] = np.where(parent[:count] == NONE, NONE, skip[parent[:count]])
+    children = np.bincount(kept[:count] + 1, minlength=len(parent) + 1)[1:]
+    alone = (kept >= count) & (children[kept] == 1)
+    kept[alone] = NONE
     return kept
 
 
-def postorder(forest: Forest, roots: Iterable[int]) -> list[int]:
-    """All nodes, children before their parents."""
-    order, stack = [], list(roots)
-    while stack:
-        node = stack.pop()
-        order.append(node)
-        stack += forest.children.get(node, ())
-    order.reverse()
-    return order
+class Forest:
+    """parent: after `prune`. roots: messages and dummies. changed: children of nodes that `gather` has given more."""
 
+    __slots__ = ("_begins", "_children", "_items", "_numbers", "_rank", "changed", "count", "parent", "roots")
 
-def sort_children(forest: Forest) -> None:
-    """Steps 4 and 6, of siblings. Below the roots there are no dummies."""
-    for below in forest.children.values():
-        if len(below) > 1:
-            below.sort(key=forest.when)
+    def __init__(self, items: Items, parent: Numbers) -> None:
+        self._items = items
+        self.parent = parent
+        self.count = len(items.numbers)
+        rank = ranks(items)
+        below = np.flatnonzero(parent != NONE)
+        below = below[np.lexsort((rank[below], parent[below]))]  # step 4
+        begins = np.searchsorted(parent[below], np.arange(len(parent) + 1))
+        self._children: list[int] = below.tolist()
+        self._begins: list[int] = begins.tolist()
+        self._numbers: list[int] = items.numbers.tolist()
+        self._rank: list[int] = rank.tolist()
+        dummies = self.count + np.flatnonzero(np.diff(begins)[self.count :])
+        self.roots: list[int] = np.flatnonzero(parent[: self.count] == NONE).tolist() + dummies.tolist()
+        self.changed: dict[int, list[int]] = {}
 
+    def children(self, node: int) -> list[int]:
+        known = self.changed.get(node)
+        return self._children[self._begins[node] : self._begins[node + 1]] if known is None else known
 
-def gather(forest: Forest, roots: list[int]) -> list[int]:
-    """Step 5: threads of one base subject become one. roots: by date."""
-    table: dict[str, int] = {}
-    for root in roots:
-        subject, reply = subject_of(forest, root)
-        if not subject:
-            continue
-        known = table.get(subject)
-        if known is None or (
-            not forest.is_dummy(known)
-            and (forest.is_dummy(root) or (subject_of(forest, known)[1] and not reply))
-        ):
-            table[subject] = root
-    kept: dict[int, None] = dict.fromkeys(roots)
-    for root in roots:
-        subject, reply = subject_of(forest, root)
-        known = table.get(subject, root) if subject else root
-        if known == root:
-            continue
-        if forest.is_dummy(known) and forest.is_dummy(root):
-            for child in forest.children.pop(root):
-                forest.adopt(known, child)
-        elif forest.is_dummy(known) or (reply and not subject_of(forest, known)[1]):
-            forest.adopt(known, root)
-        else:
-            dummy = forest.new()
-            forest.adopt(dummy, known)
-            forest.adopt(dummy, root)
-            kept.pop(known)
-            kept[dummy] = None
-            table[subject] = dummy
-        kept.pop(root)
-    return list(kept)
+    def first(self, node: int) -> int:
+        """The message itself, or of a dummy its first child."""
+        return node if node < self.count else self.children(node)[0]
 
+    def rank_of(self, node: int) -> int:
+        return self._rank[self.first(node)]
 
-def subject_of(forest: Forest, root: int) -> tuple[str, bool]:
-    """Base subject, and whether it is of a reply or forwarded."""
-    item = forest.items[forest.first(root)]
-    return item.subject, item.reply
+    def latest(self) -> dict[int, int]:
+        """By root, the rank of its thread's last message."""
+        top = np.where(self.parent == NONE, np.arange(len(self.parent)), self.parent)
+        while (further := top[top] != top).any():
+            top = np.where(further, top[top], top)
+        found = np.zeros(len(self.parent), np.int64)
+        np.maximum.at(found, top[: self.count], np.array(self._rank, np.int64))
+        return dict(zip(self.roots, found[self.roots].tolist()))
 
-
-def latest(forest: Forest, root: int) -> tuple[float, int]:
-    count = len(forest.items)
-    found = (forest.items[node] for node in postorder(forest, (root,)) if node < count)
-    return max((item.sent, item.number) for item in found)
-
-
-def text(forest: Forest, roots: Iterable[int]) -> bytes:
-    """The threads as in the response (RFC 5256 4, thread-list): a line of only children is a row of numbers, several
-    children are lists."""
-    out: list[bytes] = []
-    for root in roots:
-        stack: list[int | bytes] = [b")", root, b"("]
-        space = False
-        while stack:
-            one = stack.pop()
-            if isinstance(one, bytes):
-                out.append(one)
-                space = False
+    def gather(self) -> Generator[None, None, None]:
+        """Steps 5 and 6: threads of one base subject become one."""
+        roots = sorted(self.roots, key=self.rank_of)
+        subjects, replies = self._items.subjects.tolist(), self._items.replies.tolist()
+        firsts = list(map(self.first, roots))
+        yield
+        table: dict[int, int] = {}
+        for done, (root, first) in enumerate(zip(roots, firsts), 1):
+            subject = subjects[first]
+            if not done % (4 * TURN):
+                yield
+            if subject:
+                known = table.get(subject)
+                if known is None or (
+                    known < self.count and (root >= self.count or (replies[known] and not replies[first]))
+                ):
+                    table[subject] = root
+        yield
+        kept = dict.fromkeys(roots)
+        fresh = len(self.parent)
+        for done, (root, first) in enumerate(zip(roots, firsts), 1):
+            subject = subjects[first]
+            if not done % (4 * TURN):
+                yield
+            known = table[subject] if subject else root
+            if known == root:
                 continue
-            if not forest.is_dummy(one):
-                out.append(b" %d" % forest.items[one].number if space else b"%d" % forest.items[one].number)
-                space = True
-            below = forest.children.get(one, ())
-            if len(below) == 1:
-                stack.append(below[0])
-            elif below:
-                if space:
-                    out.append(b" ")
-                for child in reversed(below):
-                    stack += (b")", child, b"(")
-    return b"".join(out)
+            if known >= self.count and root >= self.count:
+                self.changed[known] = self.children(known) + self.children(root)
+            elif known >= self.count or (replies[first] and not replies[known]):
+                self.changed[known] = [*self.children(known), root]
+            else:
+                self.changed[fresh] = [known, root]
+                del kept[known]
+                kept[fresh] = None
+                table[subject] = fresh
+                fresh += 1
+            del kept[root]
+        for done, below in enumerate(self.changed.values(), 1):
+            below.sort(key=self.rank_of)
+            if not done % TURN:
+                yield
+        self.roots = list(kept)
+        yield
+
+    def text(self, roots: Sequence[int]) -> Steps:
+        """The threads as in the response (RFC 5256 4, thread-list): a line of only children is a row of numbers,
+        several children are lists."""
+        out: list[bytes] = []
+        numbers, count, children = self._numbers, self.count, self.children
+        for done, root in enumerate(roots, 1):
+            if not done % TURN:
+                yield
+            if root < count and not children(root):
+                out.append(b"(%d)" % numbers[root])
+                continue
+            stack: list[int] = [NONE, root]
+            out.append(b"(")
+            space = b""
+            while stack:
+                node = stack.pop()
+                if node == NONE:
+                    out.append(b")")
+                    continue
+                if node < NONE:
+                    out.append(b"(")
+                    node, space = -2 - node, b""
+                if node < count:
+                    out.append(b"%b%d" % (space, numbers[node]))
+                    space = b" "
+                below = children(node)
+                if len(below) == 1:
+                    stack.append(below[0])
+                elif below:
+                    out.append(space)
+                    for child in reversed(below):
+                        stack += (NONE, -2 - child)
+        return b"".join(out)

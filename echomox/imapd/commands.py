@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echomox.imapd.cmd import (
+    acl,
     append,
     basic,
     compress,
+    context,
     copy,
+    esearch,
     expunge,
     fetch,
     idle,
@@ -22,9 +25,11 @@ from echomox.imapd.cmd import (
     replace,
     search,
     select,
+    sort,
     starttls,
     status,
     store,
+    thread,
 )
 from echomox.imapd.command import Command
 
@@ -39,12 +44,17 @@ COMMANDS: tuple[Command, ...] = (
     *status.ROWS,
     *quota.ROWS,
     *metadata.ROWS,
+    *acl.ROWS,
     *notify.ROWS,
     *append.ROWS,
     *replace.ROWS,
     *idle.ROWS,
     *expunge.ROWS,
     *search.ROWS,
+    *sort.ROWS,
+    *thread.ROWS,
+    *context.ROWS,
+    *esearch.ROWS,
     *fetch.ROWS,
     *store.ROWS,
     *copy.ROWS,

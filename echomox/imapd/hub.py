@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from echomox.imapd.box import Box
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -33,11 +35,15 @@ class Ringer(Protocol):
 class Hub:
     """One per account with a logged-in session; `users` counts these."""
 
-    __slots__ = ("_bells", "_loop", "_scheduled", "_unlisten", "account", "idlers", "kept", "modseq", "store", "users")
+    __slots__ = (
+        "_bells", "_loop", "_scheduled", "_unlisten", "account", "box", "idlers", "kept", "modseq", "store", "users",
+    )  # fmt: skip
 
     def __init__(self, account: str, store: AccountStore, bells: Ringer, loop: asyncio.AbstractEventLoop) -> None:
         self.account = account
         self.store = store
+        self.box = Box(self)
+        """For the account's own sessions."""
         self.users = 0
         self.idlers: dict[Idler, None] = {}
         """In the order in which they began to wait."""

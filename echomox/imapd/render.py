@@ -21,9 +21,12 @@ from echomox.message.header import select_fields
 from echomox.store.engine import AccountStore, Content
 
 Row = Sequence[Any]
+Whole = Callable[[int, Row, AccountStore], Sequence[bytes]]
 PIECE = 128 * 1024  # bytes read from a message at once
 UID, BITS, KEYWORDS, MODSEQ = "uid", "flags", "keywords", "modseq"
 
+SOURCE = ("size", "content", "prefix")
+"""Columns that give a message's octets without asking the store once more."""
 DIRECT: Mapping[str, str] = {
     "UID": UID,
     "MODSEQ": MODSEQ,
@@ -44,22 +47,34 @@ def preview(row: Row, place: int) -> bytes:
     return response.nstring(row[place].encode("utf-8"))
 
 
+def email_id(row: Row, place: int) -> bytes:
+    """RFC 8474 5.1; see `imapd.objectid`."""
+    return b"M%b" % row[place].encode("ascii")
+
+
+def thread_id(row: Row, place: int) -> bytes:
+    """RFC 8474 5.2."""
+    return b"(T%b)" % row[place].encode("ascii")
+
+
 CONVERTED: Mapping[str, tuple[str, Callable[[Row, int], bytes]]] = {
     "INTERNALDATE": ("received", saved_date),
     "SAVEDATE": ("saved", saved_date),
     "PREVIEW": ("preview", preview),
+    "EMAILID": ("email_id", email_id),
+    "THREADID": ("thread_id", thread_id),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """columns: of `AccountStore.fetch`; uid is always the first. line: when no file is needed. sections: `pieces` is to
-    be used, or, for one that is BODY[] and a message of at most PIECE octets, `small`."""
+    be used, or, for one that is BODY[] and a message of at most PIECE octets, `whole`."""
 
     columns: tuple[str, ...]
     items: tuple[FetchItem, ...]
     line: Callable[[int, Row], bytes]
-    whole: Callable[[int, Row, bytes], bytes] | None
+    whole: Whole | None
     sections: bool
     binary: tuple[Binary, ...]
     """Items whose values `imapd.binary` makes beforehand."""
@@ -76,14 +91,10 @@ class Plan:
     def tells_flags(self) -> bool:
         return Item("FLAGS") in self.items
 
-    def small(self, number: int, row: Row, store: AccountStore) -> bytes:
-        """The response with `whole`."""
-        assert self.whole is not None, "asked for by the caller"
-        content = store.content(row[self.columns.index("id")])
-        try:
-            return self.whole(number, row, content.read())
-        finally:
-            content.close()
+    def content(self, row: Row, store: AccountStore) -> Content:
+        """Of a plan with sections."""
+        size, content, prefix = (row[self.columns.index(name)] for name in SOURCE)
+        return store.content_of(content, prefix, size)
 
     def pieces(
         self, number: int, row: Row, content: Content, told_flags: bool, binaries: Mapping[Binary, bytes]
@@ -156,9 +167,9 @@ def compile_plan(items: Sequence[FetchItem], recent_from: int, sets_seen: bool, 
 
 def columns_of(item: FetchItem) -> tuple[str, ...]:
     if isinstance(item, Section):
-        return ("id", "size", "parts") if needs_parts(item) else ("id", "size")
+        return (*SOURCE, "parts") if needs_parts(item) else SOURCE
     if isinstance(item, Binary):
-        return ("id", "size", "parts")
+        return (*SOURCE, "parts")
     if item.name in DIRECT:
         return (DIRECT[item.name],)
     if item.name in CONVERTED:
@@ -173,17 +184,25 @@ def section_of_all(sections: Sequence[Section]) -> Section | None:
     return next((one for one in sections if not needs_parts(one) and one.partial is None), None)
 
 
-def compile_whole(
-    items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int, by_uid: bool
-) -> Callable[[int, Row, bytes], bytes]:
-    """As `compile_line`, with the octets of the one section."""
+def compile_whole(items: Sequence[FetchItem], columns: tuple[str, ...], recent_from: int, by_uid: bool) -> Whole:
+    """As `compile_line`, with the octets of the one section: these stand by themselves among the pieces, so that they
+    are copied once only."""
     place = next(n for n, item in enumerate(items) if isinstance(item, Section))
-    template = fetch_template(items, by_uid)
+    head = fetch_template(items[: place + 1], by_uid).removesuffix(b"%b)\r\n") + b"{%d}\r\n"
+    tail = b"".join(b" " + FETCH_FORMS[item.name] for item in items[place + 1 :] if isinstance(item, Item)) + b")\r\n"
     before = tuple(getter(item, columns, recent_from) for item in items[:place])
     after = tuple(getter(item, columns, recent_from) for item in items[place + 1 :])
+    size_at, content_at, prefix_at = map(columns.index, SOURCE)
 
-    def whole(number: int, row: Row, data: bytes) -> bytes:
-        return template % (number, *[get(row) for get in before], literal(data), *[get(row) for get in after])
+    def whole(number: int, row: Row, store: AccountStore) -> Sequence[bytes]:
+        size = row[size_at]
+        content = store.content_of(row[content_at], row[prefix_at], size)
+        try:
+            data = content.read()
+        finally:
+            content.close()
+        first = head % (number, *[get(row) for get in before], size)
+        return first, data, tail % tuple([get(row) for get in after])
 
     return whole
 

@@ -25,9 +25,11 @@ from echomox.imap.grammar import append_mailbox
 from echomox.imap.lexer import Bad, Parser
 from echomox.imap.receive import BEFORE_LOGIN, Limits, NeedContinuation
 from echomox.imap.state import State
+from echomox.imapd.box import find
 from echomox.imapd.command import No
 from echomox.imapd.commands import BY_NAME, KEYWORDS
 from echomox.imapd.hub import Hub, Ringer
+from echomox.imapd.limit import keywords
 from echomox.imapd.session import Session
 from echomox.imapd.wheel import TICK, Wheel
 from echomox.log import Log
@@ -36,7 +38,7 @@ from echomox.net.limit import BLOCKED, ConnectionLimits, IdleLimits, Slabs
 from echomox.net.listen import normal_ip
 from echomox.net.login import Authenticator
 from echomox.net.sessions import LiveSession
-from echomox.net.tls import describe
+from echomox.net.tls import Channel, channel_of, describe
 from echomox.store.engine import BadMailboxName, Committer, Engine, NoSuchMailbox
 
 GRACE = 1.0  # seconds for commands that run when the drain ends
@@ -145,9 +147,21 @@ class Service:
     def _leave(self, session: Session) -> None:
         hub, session.hub = session.hub, None
         if hub is not None:
-            hub.users -= 1
-            if not hub.users:
-                del self.hubs[hub.account]
+            self.leave(hub)
+
+    def enter(self, account: str) -> Hub:
+        """One more uses the hub of the account: `leave` must follow. Raises StoreError when it cannot be opened."""
+        hub = self.hubs.get(account)
+        if hub is None:
+            hub = Hub(account, self.engine.open(account), self._bells, self.loop)
+            self.hubs[account] = hub
+        hub.users += 1
+        return hub
+
+    def leave(self, hub: Hub) -> None:
+        hub.users -= 1
+        if not hub.users:
+            del self.hubs[hub.account]
 
     def detach(self, session: Session) -> None:
         """The session is as before its login (RFC 8437)."""
@@ -161,12 +175,7 @@ class Service:
 
     def attach(self, session: Session, account: str) -> None:
         """The session has logged in. Raises StoreError when the account cannot be opened."""
-        hub = self.hubs.get(account)
-        if hub is None:
-            hub = Hub(account, self.engine.open(account), self._bells, self.loop)
-            self.hubs[account] = hub
-        hub.users += 1
-        session.hub = hub
+        session.hub = self.enter(account)
         session.hidden = frozenset(self._snapshot().account(account).imap_without)
         session.state = State.AUTHENTICATED
         session.bad = 0
@@ -175,6 +184,17 @@ class Service:
 
     def quota(self, account: str) -> Quota:
         return quota_of(self._snapshot().dynamic, self.limits, account)
+
+    def owners(self, account: str) -> list[str]:
+        """Accounts that may share something with this one (RFC 4314)."""
+        return [owner for owner in self.engine.owners(account) if self.is_account(owner)]
+
+    def is_account(self, name: str) -> bool:
+        return name in self._snapshot().dynamic.accounts
+
+    def account_named(self, name: str) -> str | None:
+        """By its name or by one of its addresses; None for none."""
+        return name if self.is_account(name) else self._snapshot().login_account(name)
 
     def is_admin(self, account: str) -> bool:
         return self._snapshot().account(account).admin
@@ -270,8 +290,10 @@ class Service:
     def capabilities(self, session: Session) -> bytes:
         """CAPABILITY and its keywords, for the code or the response."""
         if session.state is not State.NOT_AUTHENTICATED:
-            return capability_text(True, False, (), self.limits.message_size, session.hidden)
-        offered = tuple(self.authenticator.offered(session.tls, session.remote_ip))
+            limits = self.limits
+            limit = keywords(limits.imap_messages, limits.imap_saves)
+            return capability_text(True, False, (), limits.message_size, session.hidden, limit)
+        offered = tuple(self.authenticator.offered(session.tls, session.remote_ip, session_channel(session)))
         starttls = self.tls_context is not None and not session.tls
         return capability_text(False, starttls, offered, 0)
 
@@ -282,16 +304,23 @@ class Service:
             return None
         try:
             mailbox = append_mailbox(Parser(session.receiver.partial()))
-            session.store.mailbox(mailbox)
+            find(session, mailbox, "i")
         except Bad:
             return None  # the mailbox itself may be the literal
         except NoSuchMailbox:
             return No("No such mailbox", "TRYCREATE")
+        except No as refusal:
+            return refusal
         except BadMailboxName as error:
             return No(str(error), "CANNOT")
         except (MailError, OSError):
             return None
         return None
+
+
+def session_channel(session: Session) -> Channel:
+    """What its TLS has to say for a login: SCRAM-*-PLUS, and EXTERNAL by a client's certificate."""
+    return channel_of(session.transport.get_extra_info("ssl_object"))
 
 
 @lru_cache(maxsize=64)
@@ -301,12 +330,14 @@ def capability_text(
     mechanisms: tuple[str, ...],
     append_limit: int,
     hidden: frozenset[str] = frozenset(),
+    limit: str = "",
 ) -> bytes:
     """Computed from KEYWORDS, so that the banner cannot lie."""
     shown = [keyword.name for keyword in KEYWORDS if (keyword.after if logged_in else keyword.before)]
     words = [name for name in shown if name not in hidden]
     if logged_in:
         words.append(f"APPENDLIMIT={append_limit}")
+        words += [limit] if limit and limit.partition("=")[0] not in hidden else []
     else:
         words += ["STARTTLS"] if starttls else []
         words += [f"AUTH={name}" for name in mechanisms]

@@ -13,9 +13,11 @@ waits until it does. Whatever escapes from a command is logged with its tracebac
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from array import array
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,7 +42,7 @@ from echomox.imap.seqset import SequenceSet
 from echomox.imap.state import State
 from echomox.imapd import command as rows
 from echomox.imapd.command import BadCommand, No, Outcome, Rule
-from echomox.imapd.tell import BYE_GONE, MailboxGone, tell_news
+from echomox.imapd.tell import BYE_GONE, MailboxGone, renew_rights, tell_news
 from echomox.imapd.upload import Upload
 from echomox.imapd.view import OutOfRange
 from echomox.imapd.watch import OWN, Watch
@@ -56,6 +58,8 @@ from echomox.store.engine import (
 )
 
 if TYPE_CHECKING:
+    from echomox.imapd.box import Box
+    from echomox.imapd.contexts import Context
     from echomox.imapd.deflate import Deflate
     from echomox.imapd.hub import Hub
     from echomox.imapd.service import Service
@@ -85,14 +89,17 @@ NO_ROW = rows.Command("", frozenset(), Rule.NONE, (), nothing, lambda session, a
 
 
 class Session(asyncio.Protocol):
-    """view: None unless a mailbox is selected. entry: how it logged in. enabled: upper-case names (RFC 5161).
+    """view: None unless a mailbox is selected; where that is, and what may be done there, is `box`: another account's
+    for a shared one. store: the account's own mail. entry: how it logged in. enabled: upper-case names (RFC 5161).
     hidden: keywords that this account's clients are not offered. own: modseq by UID of what this session has done
     and its client knows. saved: UIDs of the last search with SAVE, "$" (RFC 5182). tag, row: of the last command.
     idle_tag: of an IDLE under way. waiting: for the line of the client that a task needs. flow: for the client
-    to read on. uploads: the streamed literals of the command under way."""
+    to read on. contexts: by tag, of searches with UPDATE (RFC 5267). uploads: the streamed literals of the command
+    under way."""
 
     __slots__ = (
-        "bad", "bucket", "cid", "deadline", "deflate", "enabled", "ended", "ending", "entry", "flow", "hidden", "hub",
+        "_box", "bad", "bucket", "cid", "contexts", "deadline", "deflate", "enabled", "ended", "ending", "entry",
+        "flow", "hidden", "hub",
         "idle_tag", "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "saved",
         "scheduled", "service", "state", "tag", "task", "tls", "transport", "uploads", "view", "waiting", "watch",
     )  # fmt: skip
@@ -110,6 +117,7 @@ class Session(asyncio.Protocol):
         self.row: rows.Command = NO_ROW
         self.hub: Hub | None = None
         self.view: View | None = None
+        self._box: Box | None = None
         self.entry: Entry | None = None
         self.enabled: frozenset[str] = frozenset()
         self.hidden: frozenset[str] = frozenset()
@@ -126,6 +134,7 @@ class Session(asyncio.Protocol):
         self.uploads: tuple[Upload, ...] = ()
         self.deflate: Deflate | None = None
         self.watch: Watch | None = None
+        self.contexts: dict[bytes, Context] | None = None
         self.lost = self.paused = self.scheduled = False
         self.reading = True
         self.deadline = 0.0
@@ -142,6 +151,12 @@ class Session(asyncio.Protocol):
     def selected(self) -> View:
         assert self.view is not None, "states of the command's row"
         return self.view
+
+    @property
+    def box(self) -> Box:
+        """Of the selected mailbox."""
+        assert self._box is not None, "states of the command's row"
+        return self._box
 
     @property
     def rev2(self) -> bool:
@@ -210,18 +225,34 @@ class Session(asyncio.Protocol):
         if "CONDSTORE" not in self.enabled:
             self.enabled |= {"CONDSTORE"}
             if self.view is not None:
-                modseq = self.store.mailbox_by_id(self.view.mailbox_id).modseq
+                modseq = self.box.store.mailbox_by_id(self.view.mailbox_id).modseq
                 self.say(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % modseq)
 
     def told(self, uid: int, modseq: int) -> None:
         """The client knows the flags that this message had at `modseq`."""
         self.own[uid] = modseq
 
+    def enter(self, box: Box, view: View) -> None:
+        """A mailbox is selected; none was."""
+        self._box, self.view = box, view
+        self.state = State.SELECTED
+        if self.watch is not None:
+            box.hub.join(self)
+
+    def has_selected(self, store: AccountStore, mailbox_id: int) -> bool:
+        """Ids are those of an account."""
+        return self.view is not None and self.view.mailbox_id == mailbox_id and self.box.store is store
+
     def unselect(self) -> None:
         if self.view is not None:
+            box, self._box = self.box, None
+            if box.hub is not self.hub:
+                box.hub.leave(self)
+                self.service.leave(box.hub)
             self.view = None
             self.own = {}
             self.saved = NOTHING_SAVED
+            self.contexts = None
             self.state = State.AUTHENTICATED
 
     def log(self, event: str, **fields: Any) -> None:
@@ -352,8 +383,18 @@ class Session(asyncio.Protocol):
             self._pause_reading()
         else:
             self._resume_reading()
+            if self.receiver.in_command and not self.lost:
+                self._acknowledge()
         if self.ended and self.task is None and not self.scheduled and not self.lost:
             self.transport.close()
+
+    def _acknowledge(self) -> None:
+        """A client that sends a command in pieces, as imaplib does with a literal and the line after it, keeps the next
+        one back until the kernel has acknowledged this one, which it would do 40 ms later."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            with suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _inflated(self) -> bool:
         """The receiver has got more of a compressed stream."""
@@ -393,7 +434,10 @@ class Session(asyncio.Protocol):
             self._line(event.data)
         elif isinstance(event, NeedContinuation):
             refusal = self.service.refuse_literal(self, event)
-            if refusal is None:
+            if event.name not in self.service.rows:
+                self.receiver.refuse()
+                self._reject(event.tag, b"BAD Unknown command")
+            elif refusal is None:
                 self.say(b"+ OK\r\n")
             else:
                 self.receiver.refuse()
@@ -462,9 +506,14 @@ class Session(asyncio.Protocol):
             if row.flags & Rule.NUMBERS and self.uid_only:
                 raise BadCommand("UIDONLY is enabled", "UIDREQUIRED")
             arguments = row.parse(Parser(event.arguments, self.utf8))
+            if self._box is not None and self._box.prefix:
+                self._renew()
             if row.flags & Rule.WRITES and self.selected.read_only:
                 raise No("Mailbox is open for reading only", "READ-ONLY")
             outcome = row.run(self, arguments)
+        except MailboxGone:
+            self.bye(BYE_GONE)
+            return
         except Exception as error:
             self._fail(event.tag, row, error)
             return
@@ -502,13 +551,20 @@ class Session(asyncio.Protocol):
         if self.state is State.LOGOUT:
             self.end()
 
+    def _renew(self) -> None:
+        """Before a command in a mailbox of another account: what may be done there now."""
+        try:
+            renew_rights(self)
+        except NoSuchMailbox:
+            raise MailboxGone from None
+
     def _look(self, flags: Rule, modseq: int = 0) -> None:
         """What others did to the selected mailbox meanwhile, as far as this command lets it be told. modseq: of the
         store, 0 to ask it."""
         if self.view is None or flags & Rule.SILENT:
             return
         try:
-            tell_news(self, flags, modseq or self.store.modseq())
+            tell_news(self, flags, modseq or self.box.store.modseq())
         except MailboxGone:
             self.bye(BYE_GONE)
 
@@ -549,7 +605,7 @@ class Session(asyncio.Protocol):
         assert self.hub is not None, "states of IDLE's row"
         self.idle_tag = tag
         self.receiver.expect_line()
-        self.hub.join(self)
+        self.listened.join(self)
         self.service.count("imap_idle", 1)
 
     def end_idle(self) -> None:
@@ -558,25 +614,35 @@ class Session(asyncio.Protocol):
             self.service.idle_ended(self)
             self.service.count("imap_idle", -1)
             if self.hub is not None and self.watch is None:
-                self.hub.leave(self)
+                self.listened.leave(self)
+
+    @property
+    def listened(self) -> Hub:
+        """Of the account whose news an IDLE tells."""
+        assert self.hub is not None, "logged in"
+        return self.hub if self._box is None else self._box.hub
 
     def start_watching(self, watch: Watch) -> None:
         """From now on the client is told at any time (RFC 5465)."""
         assert self.hub is not None, "states of NOTIFY's row"
         self.watch = watch
         self.hub.join(self)
+        self.listened.join(self)
 
     def stop_watching(self) -> None:
         if self.watch is not None:
             self.watch = None
             if self.hub is not None and not self.idle_tag:
                 self.hub.leave(self)
+                self.listened.leave(self)
 
     def poke(self, modseq: int) -> None:
         """The hub: there may be news."""
         watch = self.watch
         if self.paused or self.hub is None or self.task is not None or (self.view is None and watch is None):
             return  # a command that runs tells at its end
+        if self.listened is not self.hub:
+            modseq = 0  # of one of two accounts: each is asked
         try:
             if watch is None:
                 self._look(Rule.BREAKS_SEQUENCES, modseq)
@@ -588,6 +654,7 @@ class Session(asyncio.Protocol):
             self.service.log.exception("not told", cid=self.cid, account=self.account)
             self.service.count("exceptions")
             self.hub.look_again()
+            self.listened.look_again()
         self.flush()
 
     # -- TLS (RFC 9051 6.2.1)

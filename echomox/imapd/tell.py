@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from echomox.imap.response import vanished_line
+from echomox.imapd.box import renew
 from echomox.imapd.command import Rule
+from echomox.imapd.contexts import tell_changed, tell_gone
 from echomox.imapd.flags import FLAGS, flags_lines
 from echomox.store.engine import NoSuchMailbox
 
@@ -31,17 +33,19 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
     view = session.selected
     count = len(view)
     flags: list[tuple[int, int, str, int]] = []
-    if modseq > view.told:
-        hub = session.hub
-        assert hub is not None
+    touched: list[int] = []
+    if modseq > view.told or view.mailbox_id < 0:  # one's own change may end a membership
         try:
-            changes = hub.changes(view.mailbox_id, view.told, modseq)
+            changes = session.box.hub.changes(view.mailbox_id, view.told, modseq)
             if changes.renamed:
                 check_mailbox(session, view)
         except NoSuchMailbox:
             raise MailboxGone from None
         flags = view.advance(changes, session.own)
         session.own = {}
+        if session.contexts:
+            touched = [change[0] for change in changes.changed]
+            tell_gone(session, changes.expunged)
     grown = len(view) - count
     if session.watch is not None and not session.watch.wants("FlagChange"):
         flags = []
@@ -54,13 +58,15 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
             tell_new(session, session.watch.plan, grown)
     if flags:
         tell_keywords(session, view, (change[2] for change in flags))
-        tell_flags(session, flags, bool(rules & Rule.UIDS) or session.watch is not None)  # RFC 5465 5.1
+        # With the UID: RFC 5465 5.1, RFC 9051 7.5.2
+        tell_flags(session, flags, bool(rules & Rule.UIDS) or session.watch is not None or session.rev2)
+    tell_changed(session, touched)
     settle(session, view)
 
 
 def tell_new(session: Session, plan: Plan, count: int) -> None:
     """The items of NOTIFY for the last `count` messages of the view (RFC 5465 5.2)."""
-    view, store = session.selected, session.store
+    view, store = session.selected, session.box.store
     low = view.uids[len(view) - count]
     for row in list(store.fetch(view.mailbox_id, low, view.last_uid, plan.columns)):
         number = row[0] if plan.by_uid else view.number(row[0])
@@ -69,7 +75,7 @@ def tell_new(session: Session, plan: Plan, count: int) -> None:
         if not plan.sections:
             session.say(plan.line(number, row))
             continue
-        content = store.content(row[plan.column("id")])
+        content = plan.content(row, store)
         session.say(b"".join(plan.pieces(number, row, content, False, {})))
 
 
@@ -89,10 +95,20 @@ def settle(session: Session, view: View) -> None:
 def check_mailbox(session: Session, view: View) -> None:
     """Renamed: the session goes on under the new name. Another UIDVALIDITY: what the client knows is worth
     nothing."""
-    mailbox = session.store.mailbox_by_id(view.mailbox_id)
+    box = session.box
+    mailbox = box.store.mailbox_by_id(view.mailbox_id)
     if mailbox.uidvalidity != view.uidvalidity:
         raise NoSuchMailbox("another UIDVALIDITY")
-    view.name = mailbox.name
+    view.name = box.prefix + mailbox.name
+    if box.prefix:
+        renew_rights(session)
+
+
+def renew_rights(session: Session) -> None:
+    """RFC 4314 5.1.1: the client is told when it may do more or less than it knew."""
+    if renew(session):
+        view = session.selected
+        session.say(flags_lines(sorted(view.keywords), view.read_only, session.box.rights))
 
 
 def tell_expunged(session: Session, view: View) -> None:
@@ -108,7 +124,7 @@ def tell_keywords(session: Session, view: View, keywords: Iterable[str]) -> None
     new = {word for words in keywords if words for word in words.split()} - view.keywords
     if new:
         view.keywords |= new
-        session.say(flags_lines(sorted(view.keywords), view.read_only))
+        session.say(flags_lines(sorted(view.keywords), view.read_only, session.box.rights))
 
 
 def tell_flags(session: Session, flags: Iterable[tuple[int, int, str, int]], uids: bool) -> None:

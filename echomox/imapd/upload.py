@@ -31,10 +31,11 @@ class Upload:
     def clear(directory: Path) -> None:
         """Makes the directory, and removes what processes that are gone left in it."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in directory.glob("append-*-*"):
-            pid = path.name.split("-")[1]
-            if pid.isdigit() and not alive(int(pid)):
-                path.unlink(missing_ok=True)
+        for name in os.listdir(directory):
+            kind, _, rest = name.partition("-")
+            pid = rest.partition("-")[0]
+            if kind == "append" and pid.isdigit() and not alive(int(pid)):
+                (directory / name).unlink(missing_ok=True)
 
     @classmethod
     def start(cls, directory: Path, index: int) -> Upload:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from echomox.imapd.session import Session
-    from echomox.store.engine import Mailbox
+    from echomox.store.engine import AccountStore, Mailbox
 
 
 class Resource(NamedTuple):
@@ -21,10 +21,10 @@ class Resource(NamedTuple):
     limit: int
 
 
-def resources(session: Session) -> list[Resource]:
+def resources(session: Session, store: AccountStore) -> list[Resource]:
     """Those with a limit."""
-    quota = session.service.quota(session.store.name)
-    mailboxes = session.store.mailboxes()
+    quota = session.service.quota(store.name)
+    mailboxes = real(store.mailboxes())
     size, messages = used(mailboxes)
     every = (
         Resource("STORAGE", -(-size // 1024), quota.size // 1024),
@@ -34,22 +34,27 @@ def resources(session: Session) -> list[Resource]:
     return [resource for resource in every if resource.limit]
 
 
+def real(mailboxes: Sequence[Mailbox]) -> list[Mailbox]:
+    """Without those that only show what is in others."""
+    return [mailbox for mailbox in mailboxes if mailbox.id > 0]
+
+
 def used(mailboxes: Sequence[Mailbox]) -> tuple[int, int]:
     """(bytes, messages)"""
     return sum(mailbox.size for mailbox in mailboxes), sum(mailbox.total for mailbox in mailboxes)
 
 
-def check_room(session: Session, size: int, messages: int) -> None:
-    """Raises No [OVERQUOTA] when so much more does not fit."""
-    quota = session.service.quota(session.store.name)
+def check_room(session: Session, store: AccountStore, size: int, messages: int) -> None:
+    """Raises No [OVERQUOTA] when so much more does not fit into the account."""
+    quota = session.service.quota(store.name)
     if not (quota.size or quota.messages):
         return
-    old_size, old_messages = used(session.store.mailboxes())
+    old_size, old_messages = used(real(store.mailboxes()))
     if (quota.size and old_size + size > quota.size) or (quota.messages and old_messages + messages > quota.messages):
         raise No("Over quota", "OVERQUOTA")
 
 
-def check_mailbox_room(session: Session) -> None:
-    quota = session.service.quota(session.store.name)
-    if quota.mailboxes and len(session.store.mailboxes()) >= quota.mailboxes:
+def check_mailbox_room(session: Session, store: AccountStore) -> None:
+    quota = session.service.quota(store.name)
+    if quota.mailboxes and len(real(store.mailboxes())) >= quota.mailboxes:
         raise No("There may be no more mailboxes", "OVERQUOTA")

@@ -103,7 +103,7 @@ class Watch:
             session.say(line)
 
     def _tell_messages(self, session: Session, events: frozenset[str], old: Mailbox, new: Mailbox) -> None:
-        if session.view is not None and session.view.mailbox_id == new.id:
+        if session.has_selected(session.store, new.id):
             return
         items: dict[str, int] = {}
         if "MessageNew" in events and (old.uidnext, old.total) != (new.uidnext, new.total):
@@ -137,7 +137,7 @@ class Watch:
         """NOTIFY SET STATUS: how things stand in all watched mailboxes but the selected one (RFC 5465 3.1)."""
         for mailbox in self.picture.mailboxes.values():
             events = self.events(mailbox.name, self.picture.subscribed, mailbox.special_use)
-            if session.view is not None and session.view.mailbox_id == mailbox.id:
+            if session.has_selected(session.store, mailbox.id):
                 continue
             if "MessageNew" in events:
                 items = [("MESSAGES", mailbox.total), ("UIDNEXT", mailbox.uidnext)]

@@ -1,8 +1,8 @@
 """Bells: telling other processes that an account has changed, and hearing it (change.sock, the notifier).
 
-A bell is a hint, "account A is at modseq M", and may be lost: who hears it reads the store. Rings of one
-turn of the loop go out as one per account. After each new connection every listener is called with 0,
-because bells may have been missed meanwhile.
+A bell is a hint, "account A is at modseq M", and may be lost: who hears it reads the store. The first ring goes out
+at once; those of the next GAP seconds wait and go out as one per account. After each new connection every listener is
+called with 0, because bells may have been missed meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from echomox.ipc.schema import EVERY, Changed, Listen, Message, Ring, Unlisten
 from echomox.log import Log
 
 Callback = Callable[[int], None]
+GAP = 0.002
 
 
 class Bells:
@@ -31,6 +32,7 @@ class Bells:
         self._thread = 0
         self._rung: dict[str, int] = {}
         self._flush_due = False
+        self._next_flush = 0.0
         self._listeners: dict[str, list[Callback]] = {}
         self._listeners_of_all: list[Callable[[str, int], None]] = []
 
@@ -91,12 +93,17 @@ class Bells:
         self._rung[account] = max(modseq, self._rung.get(account, 0))
         if not self._flush_due and self._loop is not None:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            wait = self._next_flush - self._loop.time()
+            if wait > 0:
+                self._loop.call_later(wait, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_due = False
         rung, self._rung = self._rung, {}
-        if rung:
+        if rung and self._loop is not None:
+            self._next_flush = self._loop.time() + GAP
             self._client.write(b"".join([encode(Ring(*item)) for item in rung.items()]))
 
     def _connected(self) -> None:

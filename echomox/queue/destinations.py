@@ -6,16 +6,37 @@ between, is dead for a while, which doubles with every time; then one try finds 
 host cost a handful of connections, and nobody else's turn.
 
 Only trouble of the destination as a whole counts (Outcome.unreachable); a refused recipient or a greylisting does not.
-State: in this process; each runner finds out by itself.
+State: in this process; each runner finds out by itself. Who moves messages by hand wants a try and no guess: the time
+of the file `retry` in the queue's directory says when that was last, and every runner then forgets what is dead.
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+RETRY = "retry"
 INITIAL = 5
 KEPT = 10_000
 FORGET = 3600.0  # seconds without news
+
+
+def ask_to_retry(directory: Path) -> None:
+    """Before messages are made due by hand."""
+    path = directory / RETRY
+    with suppress(OSError):  # on a full disk, say: then dead destinations stay so for their time
+        path.touch()
+        os.utime(path)
+
+
+def asked_to_retry(directory: Path) -> int:
+    """Another value than before when somebody has asked meanwhile."""
+    try:
+        return os.stat(directory / RETRY).st_mtime_ns
+    except OSError:
+        return 0
 
 
 @dataclass(slots=True)

@@ -28,7 +28,12 @@ from echomox.queue.schedule import give_up_time, is_delay_due, next_attempt
 
 RESULTS_KEPT = 20
 TEXT_KEPT = 500
+STEPS_KEPT, STEP_KEPT = 20, 200
+PLAIN_STEPS = 2  # the host, and that it is connected
 HEADER_RETURNED = 64 << 10
+REPORT = "report"
+"""Kind of mail of which nobody is told that it could not be delivered."""
+REPORT_REFUSALS = 5  # for other reasons than that there is no such address
 BULK = 500  # messages of a dead destination that one transaction puts off
 Compose = Callable[[Report], Outgoing | None]
 
@@ -162,28 +167,37 @@ def _settle(connection: sqlite3.Connection, row: Row, outcome: Outcome, run: _Ru
     states.after(row["state"], event)
     content = _content(connection, row["content"])
     _retire(connection, row, content, (context, outcome, results, attempts))
-    if outcome.kind == "failed" and content["account"] and context.queue.suppress:
-        _remember(connection, content["account"], (row["recipient"], outcome), context)
-    fate = _final_fate(row, outcome)
+    if outcome.kind == "failed" and (content["account"] or content["kind"] == REPORT) and context.queue.suppress:
+        _remember(connection, content, (row["recipient"], outcome), context)
+    fate = _final_fate(row, outcome) if content["kind"] != REPORT else None
     if fate is not None:
         told[row["content"]].append(fate)
     done.statuses.append((row["id"], outcome.kind))
 
 
-def _remember(connection: sqlite3.Connection, account: str, refused: tuple[str, Outcome], context: Context) -> None:
+def _remember(connection: sqlite3.Connection, content: Row, refused: tuple[str, Outcome], context: Context) -> None:
+    """The server's own list (account "") is of addresses that take no DMARC and TLS reports, whatever their reason."""
     recipient, outcome = refused
+    said = f"{outcome.code} {outcome.enhanced} {outcome.text}"
     if suppression.is_no_such_user(outcome.code, outcome.enhanced, outcome.text):
-        said = f"{outcome.code} {outcome.enhanced} {outcome.text}"
-        suppression.note_refusal(connection, account, recipient, said, context.queue.suppress_after)
+        suppression.note_refusal(connection, content["account"], recipient, said, context.queue.suppress_after)
+    elif content["kind"] == REPORT and outcome.code // 100 == 5:
+        suppression.note_refusal(connection, content["account"], recipient, said, REPORT_REFUSALS)
 
 
 def _results(row: Row, outcome: Outcome) -> list[dict[str, Any]]:
     attempt = Attempt(
         outcome.when, outcome.kind, outcome.code, outcome.enhanced, outcome.text[:TEXT_KEPT], outcome.remote_mta,
-        outcome.remote_ip, outcome.tls, outcome.policy,
+        outcome.remote_ip, outcome.tls, outcome.policy, _steps(outcome),
     )  # fmt: skip
     found: list[dict[str, Any]] = json.loads(row["results"])
     return [*found[-(RESULTS_KEPT - 1) :], asdict(attempt)]
+
+
+def _steps(outcome: Outcome) -> tuple[str, ...]:
+    """None of a try that came through at the first host: the other fields say it all."""
+    lines = outcome.log[:STEPS_KEPT]
+    return tuple(line[:STEP_KEPT] for line in lines) if len(lines) > PLAIN_STEPS else ()
 
 
 def _again(

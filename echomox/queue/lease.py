@@ -168,7 +168,8 @@ def _take(
         " WHERE id IN (SELECT value FROM json_each(?))",
         (ask.holder, ask.until, json.dumps([one[0] for one in rows])),
     )
-    suppressed = frozenset(one[0] for one in rows if account and is_suppressed(connection, account, one[3]))
+    listed = account or values["kind"] == "report"
+    suppressed = frozenset(one[0] for one in rows if listed and is_suppressed(connection, account, one[3]))
     return Leased(make_job(connection, directory, values, rows, way), way.hop, suppressed, way.missing)
 
 

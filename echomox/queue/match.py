@@ -38,7 +38,8 @@ def match_dsn(
     connection: sqlite3.Connection, account: str, from_id: str, report: IncomingReport, suppress_after: int = 1
 ) -> list[Match]:
     """What the report speaks of; noted with the sent messages, and failed recipients that do not exist are suppressed
-    (suppress_after 0: not). account: whose address the report came to. Within one transaction of the caller.
+    (suppress_after 0: not). account: whose address the report came to, "" for the DMARC and TLS reports of the server
+    itself. Within one transaction of the caller.
     """
     found = []
     for told in report.told:
@@ -66,7 +67,8 @@ def _find(connection: sqlite3.Connection, account: str, keys: tuple[str, str, st
         if not value:
             continue
         rows = connection.execute(
-            f"SELECT id, recipient, message_id, from_id FROM retired WHERE {column} = ? AND account = ? LIMIT 1000",
+            f"SELECT id, recipient, message_id, from_id FROM retired WHERE {column} = ? AND account = ?"
+            " AND (account != '' OR kind = 'report') LIMIT 1000",
             (value, account),
         ).fetchall()
         same = [row for row in rows if base_address(row[1]) in wanted]

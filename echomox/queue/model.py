@@ -68,7 +68,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try, as kept with the message."""
+    """One try, as kept with the message. steps: what was done, host by host, where there was more than one of them."""
 
     when: float
     kind: str
@@ -79,6 +79,7 @@ class Attempt:
     remote_ip: str
     tls: str
     policy: str
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from echomox.log import Log
 from echomox.queue import sweep
 from echomox.queue.commit import Committer
 from echomox.queue.database import QueueError, connect
-from echomox.queue.destinations import Destinations
+from echomox.queue.destinations import Destinations, asked_to_retry
 from echomox.queue.finish import Compose, Context, Finished, finish, forget_retired, put_off
 from echomox.queue.insert import Ways
 from echomox.queue.lease import Ask, Haul, Leased, lease, next_turn, release, release_lost
@@ -79,7 +79,7 @@ class Runner:
         self._stopped = False
         self._last = ""
         self._next_tidy = 0.0
-        self._put_off_due: set[str] = set()
+        self._asked = asked_to_retry(means.directory)
 
     @property
     def active(self) -> int:
@@ -135,6 +135,10 @@ class Runner:
     async def _turn(self) -> float | None:
         """Seconds until there is something to do by the clock."""
         means = self._means
+        asked = asked_to_retry(means.directory)
+        if asked != self._asked:
+            self._asked = asked
+            self.destinations.forget_all()
         want = means.queue.concurrency - self.active
         now = time.time()
         clock = time.monotonic()
@@ -225,7 +229,6 @@ class Runner:
             self.destinations.succeeded(hop, now)
         elif self.destinations.failed(hop, now, f"{trouble.code} {trouble.enhanced} {trouble.text}"):
             self._means.log.info("destination left alone for now", hop=hop, why=trouble.text)
-            self._put_off_due.add(hop)
 
     async def _write_down(self, job: Job, outcomes: Sequence[Outcome]) -> None:
         means = self._means

@@ -9,17 +9,18 @@ only a report, with the null sender, may use it); whether there is such an addre
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echomox.config.quota import Quota, quota_of
 from echomox.config.schema import Limits
-from echomox.config.snapshot import Group, Unknown
+from echomox.config.snapshot import Group, Recipient, Unknown
 from echomox.delivery.lists import destinations
 from echomox.delivery.local import Destination, Host, Incoming, LocalDelivery
 from echomox.delivery.returns import Returns
 from echomox.delivery.srs import NotSrs, Srs, is_srs
+from echomox.delivery.success import without_success
 from echomox.errors import Reply
 from echomox.message.trace import protocol_name
 from echomox.net.limit import DeliveryLimits
@@ -29,6 +30,7 @@ from echomox.store.engine import Engine, StoreError
 if TYPE_CHECKING:
     from echomox.smtpd.body import Body
     from echomox.smtpd.session import SmtpSession
+    from echomox.smtpd.transaction import Transaction
 
 UNKNOWN_RECIPIENT = {
     "domain": Reply(550, "5.7.1", "Relaying denied: we do not take mail for this domain"),
@@ -119,7 +121,8 @@ class Receive:
         if refusal is not None:
             return refusal
         mail = incoming(session, body)
-        reply = await self._delivery.deliver(mail)
+        taken = await self._delivery.take(mail)
+        session.envelope.taken, reply = taken, taken.reply
         if reply.code != 250:
             return reply
         if self._limits is not None:
@@ -146,20 +149,30 @@ def local_recipient(
     first = next((refusal for refusal in refusals if refusal is not None), None)
     if first is not None and (not isinstance(found, Group) or all(refusals)):
         return first
-    asked = session.envelope.asked
     for one, refusal in zip(wanted, refusals):
-        if refusal is None:
-            session.envelope.destinations.append(with_request(one, asked.notify, asked.orcpt))
-        else:
+        if refusal is not None:
             session.log.warn("member left out", alias=address, account=one.account, reply=refusal)
+    left = [one for one, refusal in zip(wanted, refusals) if refusal is None]
+    session.envelope.destinations += with_request(session.envelope, left, found)
     return None
 
 
-def with_request(destination: Destination, notify: frozenset[str], orcpt: str) -> Destination:
-    """With what RCPT asked for (RFC 3461)."""
+def with_request(envelope: Transaction, wanted: Sequence[Destination], found: Recipient | Group) -> list[Destination]:
+    """Destinations of one recipient, with what RCPT asked for (RFC 3461). What leads to several is reported as expanded
+    by us, and nobody behind it reports success (5.2.7.3 c); an account that keeps a copy has it, and that is all that
+    is told (5.2.7.4)."""
+    notify, orcpt = envelope.asked.notify, envelope.asked.orcpt
     if not notify and not orcpt:
-        return destination
-    return replace(destination, notify=notify, orcpt=orcpt)
+        return list(wanted)
+    if "success" not in notify or sum(one.keep + len(one.relay) for one in wanted) == 1:
+        return [replace(one, notify=notify, orcpt=orcpt) for one in wanted]
+    quiet = without_success(notify)
+    mailbox = found.account if isinstance(found, Recipient) else ""
+    if not any(one.keep and one.account == mailbox for one in wanted):
+        envelope.expanded[found.address] = orcpt
+    return [
+        replace(one, notify=notify if one.keep and one.account == mailbox else quiet, orcpt=orcpt) for one in wanted
+    ]
 
 
 def refusal_of(

@@ -214,19 +214,23 @@ class Submit:
         outside = envelope.outside if not envelope.hold_until else range(len(envelope.rcpt_tos))
         ids: list[int] = []
         mail: Outgoing | None = None
+        signature = b""
+        if outside or any(one.relay for one in envelope.destinations):
+            made = await self._signature(session, body, job)
+            if isinstance(made, Reply):
+                return made
+            signature = made
         if outside:
-            signature = await self._signature(session, body, job)
-            if isinstance(signature, Reply):
-                return signature
             mail = self._outgoing(session, body, job, outside, signature)
             ids = await self._queue.add(mail)
             self._ring()
             session.service.count("submitted_recipients", len(ids))
         if envelope.destinations and not envelope.hold_until:
-            reply = await self._delivery.deliver(self._incoming(session, body, job))
-            if reply.code != 250:
+            taken = await self._delivery.take(replace(self._incoming(session, body, job), signature=signature))
+            envelope.taken = taken
+            if taken.reply.code != 250:
                 if mail is None:
-                    return reply
+                    return taken.reply
                 ids += await self._queue_the_rest(session, body, job, mail)
         else:
             session.service.count("smtp_messages_accepted")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiosmtpd.smtp import Envelope
 
 if TYPE_CHECKING:
-    from echomox.delivery.local import Destination
+    from echomox.delivery.local import Destination, Taken
 
 
 @dataclass(slots=True)
@@ -29,11 +29,13 @@ class Transaction(Envelope):
 
     destinations: noted by the role. declared: SIZE, 0 for none. ret: "full", "hdrs" or "". envid: decoded, or "".
     require_tls: REQUIRETLS. hold_until: FUTURERELEASE, Unix seconds, or 0. binary_mime does not happen.
-    asked: parameters of the RCPT at hand; wanted: those of each address of rcpt_tos, in its order.
+    asked: parameters of the RCPT at hand; wanted: those of each address of rcpt_tos, in its order. expanded: addresses
+    that stand for several, for which success was asked, with their ORCPT. taken: what delivery here made of it.
     """
 
     __slots__ = (
-        "asked", "declared", "destinations", "envid", "hold_until", "outside", "require_tls", "ret", "wanted",
+        "asked", "declared", "destinations", "envid", "expanded", "hold_until", "outside", "require_tls", "ret",
+        "taken", "wanted",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -46,5 +48,7 @@ class Transaction(Envelope):
         self.hold_until = 0.0
         self.asked = NOTHING_ASKED
         self.wanted: list[Asked] = []
+        self.expanded: dict[str, str] = {}
+        self.taken: Taken | None = None
         self.outside: list[int] = []
         """Places in rcpt_tos of those that go to other servers; noted by the role."""

@@ -7,7 +7,25 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from typing import Any
 
 from echomox.imap.search import Key
-from echomox.store import affect, fill, mailboxes, messages, metadata, records, sent, views
+from echomox.imap.sorting import Criterion
+from echomox.imap.threads import Items
+from echomox.store import (
+    acl,
+    affect,
+    fill,
+    mailboxes,
+    messages,
+    metadata,
+    names,
+    records,
+    repair,
+    sent,
+    sorting,
+    sortkeys,
+    views,
+    virtual,
+)
+from echomox.store.content import FileContent
 from echomox.store.database import Database
 from echomox.store.engine import (
     AffectiveState,
@@ -20,11 +38,23 @@ from echomox.store.engine import (
     LearnItem,
     Login,
     Mailbox,
+    NoSuchMailbox,
     Selected,
     SendLimits,
+    Virtual,
 )
+from echomox.store.search import scoring as score_steps
 from echomox.store.search import search as search_messages
 from echomox.store.search import searching as search_steps
+
+
+def finished(steps: Generator[None, None, list[int]]) -> list[int]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: list[int] = end.value
+            return found
 
 
 class SqliteAccount:
@@ -45,9 +75,14 @@ class SqliteAccount:
         return mailboxes.all_mailboxes(self.database)
 
     def mailbox(self, name: str) -> Mailbox:
-        return mailboxes.by_name(self.database, name)
+        try:
+            return mailboxes.by_name(self.database, name)
+        except NoSuchMailbox:
+            return virtual.by_name(self.database, names.mailbox_name(name))
 
     def mailbox_by_id(self, mailbox_id: int) -> Mailbox:
+        if mailbox_id < 0:
+            return virtual.by_id(self.database, mailbox_id)
         return mailboxes.by_id(self.database, mailbox_id)
 
     def special_mailbox(self, use: str) -> Mailbox | None:
@@ -57,10 +92,24 @@ class SqliteAccount:
         return mailboxes.create(self.database, name, special_use)
 
     def rename_mailbox(self, old: str, new: str) -> None:
-        mailboxes.rename(self.database, old, new)
+        name = names.mailbox_name(old)
+        if virtual.find(self.database, name):
+            virtual.rename(self.database, name, new)
+        else:
+            mailboxes.rename(self.database, old, new)
 
     def delete_mailbox(self, name: str) -> None:
-        mailboxes.delete(self.database, name)
+        wanted = names.mailbox_name(name)
+        if virtual.find(self.database, wanted):
+            virtual.drop(self.database, wanted)
+        else:
+            mailboxes.delete(self.database, name)
+
+    def virtual_mailboxes(self) -> list[Virtual]:
+        return virtual.all_virtual(self.database)
+
+    def define_virtual(self, name: str, search: str, special_use: str = "") -> Mailbox:
+        return virtual.define(self.database, name, search, special_use)
 
     def subscribe(self, name: str, on: bool) -> None:
         mailboxes.subscribe(self.database, name, on)
@@ -71,31 +120,62 @@ class SqliteAccount:
     # messages
 
     def select(self, mailbox_id: int, claim_recent: bool) -> Selected:
+        if mailbox_id < 0:
+            return virtual.select(self.database, mailbox_id, claim_recent)
         return views.select(self.database, mailbox_id, claim_recent)
 
     def changes(self, mailbox_id: int, since: int) -> Changes:
+        if mailbox_id < 0:
+            return virtual.changes(self.database, mailbox_id, since)
         return views.changes(self.database, mailbox_id, since)
 
     def fetch(self, mailbox_id: int, low: int, high: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        if mailbox_id < 0:
+            return virtual.fetch(self.database, mailbox_id, low, high, columns)
         return views.fetch(self.database, mailbox_id, low, high, columns)
 
     def content(self, message_id: int) -> Content:
         return views.content(self.database, message_id)
 
+    def content_of(self, content: int, prefix: bytes, size: int) -> Content:
+        return FileContent(self.database.file(content), prefix, size - len(prefix))
+
     def affect(self, message_id: int) -> AffectiveState | None:
         return affect.load(self.database, message_id)
 
     def search(self, mailbox_id: int, key: Key, uids: array[int]) -> list[int]:
+        if mailbox_id < 0:
+            return finished(virtual.searching(self.database, mailbox_id, key, uids))
         return search_messages(self.database, mailbox_id, key, uids)
 
     def searching(self, mailbox_id: int, key: Key, uids: array[int]) -> Generator[None, None, list[int]]:
+        if mailbox_id < 0:
+            return virtual.searching(self.database, mailbox_id, key, uids)
         return search_steps(self.database, mailbox_id, key, uids)
+
+    def scoring(self, mailbox_id: int, key: Key, uids: Sequence[int]) -> Generator[None, None, dict[int, int]]:
+        if mailbox_id < 0:
+            return virtual.scoring(self.database, mailbox_id, key, uids)
+        return score_steps(self.database, mailbox_id, key, array("I", uids))
+
+    def ordering(
+        self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[Criterion], scores: Mapping[int, int]
+    ) -> Generator[None, None, list[int]]:
+        return sorting.ordering(self.database, mailbox_id, uids, criteria, scores)
+
+    def thread_items(self, mailbox_id: int, uids: Sequence[int]) -> Generator[None, None, Items]:
+        return sorting.thread_items(self.database, mailbox_id, uids)
+
+    def instance(self) -> str:
+        return str(self.database.execute("SELECT instance FROM state").fetchone()[0])
 
     def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
         return fill.index(self.database, least, stopped)
 
     def tidy_texts(self, stopped: Callable[[], bool]) -> None:
         fill.purge(self.database, stopped)
+        with self.database.write(bell=False) as write:
+            sortkeys.prune(write.execute)
 
     def store_flags(
         self,
@@ -106,19 +186,32 @@ class SqliteAccount:
         keywords: Collection[str],
         unchanged_since: int | None = None,
     ) -> FlagsStored:
+        if mailbox_id < 0:
+            return virtual.store_flags(self.database, mailbox_id, uids, (op, flags, keywords), unchanged_since)
         return messages.store_flags(self.database, mailbox_id, uids, (op, flags, keywords), unchanged_since)
 
     def expunge(self, mailbox_id: int, uids: Collection[int] | None) -> tuple[list[int], int]:
+        if mailbox_id < 0:
+            return virtual.remove(self.database, mailbox_id, uids, only_deleted=True)
         return messages.expunge(self.database, mailbox_id, uids)
 
     def remove(self, mailbox_id: int, uids: Collection[int]) -> tuple[list[int], int]:
+        if mailbox_id < 0:
+            return virtual.remove(self.database, mailbox_id, uids, only_deleted=False)
         return messages.remove(self.database, mailbox_id, uids)
 
     def copy(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
+        if mailbox_id < 0 or target_id < 0:
+            return virtual.transfer(self.database, mailbox_id, uids, target_id, move=False)
         return messages.copy(self.database, mailbox_id, uids, target_id)
 
     def move(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
+        if mailbox_id < 0 or target_id < 0:
+            return virtual.transfer(self.database, mailbox_id, uids, target_id, move=True)
         return messages.move(self.database, mailbox_id, uids, target_id)
+
+    def repair(self, task: str, mailbox: str = "") -> int:
+        return repair.repair(self.database, task, mailbox)
 
     # secrets, logins, learning
 
@@ -148,6 +241,15 @@ class SqliteAccount:
 
     def set_annotations(self, mailbox_id: int, values: Mapping[str, bytes | None]) -> None:
         metadata.set_annotations(self.database, mailbox_id, values)
+
+    def acl(self, mailbox_id: int) -> dict[str, str]:
+        return acl.read_acl(self.database, mailbox_id)
+
+    def set_acl(self, mailbox_id: int, changes: Mapping[str, str | None]) -> None:
+        acl.set_acl(self.database, mailbox_id, changes)
+
+    def shared(self) -> dict[int, dict[str, str]]:
+        return acl.shared(self.database)
 
     def learn_outbox(self, after: int, limit: int) -> list[LearnItem]:
         return records.learn_outbox(self.database, after, limit)

@@ -15,11 +15,12 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from echomox.store import sortkeys
 from echomox.store.disk import Disk
 from echomox.store.engine import DEFAULT_MAILBOXES, StoreError
 from echomox.store.words import fold
@@ -31,7 +32,7 @@ FILES_PER_DIRECTORY = 8192
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 4
+VERSION = 6
 _AFFECTIVE_STATE = """CREATE TABLE affective_state (
     content INTEGER PRIMARY KEY,
     joy REAL NOT NULL,
@@ -73,8 +74,68 @@ _ANNOTATION = """CREATE TABLE annotation (
 ) WITHOUT ROWID;
 CREATE TRIGGER mailbox_takes_annotations AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
     BEGIN DELETE FROM annotation WHERE mailbox_id = old.id; END;"""
-UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION)
+_SORTING = """CREATE TABLE sorting (
+    content INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    reply INTEGER NOT NULL,
+    subject INTEGER NOT NULL,
+    from_box INTEGER NOT NULL,
+    to_box INTEGER NOT NULL,
+    cc_box INTEGER NOT NULL,
+    from_name INTEGER NOT NULL,
+    to_name INTEGER NOT NULL,
+    name INTEGER NOT NULL,
+    refs BLOB NOT NULL
+);
+CREATE TRIGGER content_takes_sorting AFTER DELETE ON content
+    BEGIN DELETE FROM sorting WHERE content = old.id; END;
+CREATE TABLE sort_text (
+    text TEXT PRIMARY KEY,
+    id INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE thread_name (
+    name INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL
+);"""
+_SHARING = """CREATE TABLE acl (
+    mailbox_id INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    rights TEXT NOT NULL,
+    PRIMARY KEY (mailbox_id, who)
+) WITHOUT ROWID;
+CREATE TRIGGER mailbox_takes_acl AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
+    BEGIN DELETE FROM acl WHERE mailbox_id = old.id; END;
+CREATE TABLE virtual (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    search TEXT NOT NULL,
+    special_use TEXT NOT NULL,
+    uidvalidity INTEGER NOT NULL,
+    uidnext INTEGER NOT NULL DEFAULT 1,
+    recent INTEGER NOT NULL DEFAULT 1,
+    modseq INTEGER NOT NULL,
+    seen INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE virtual_member (
+    virtual_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    PRIMARY KEY (virtual_id, uid)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX virtual_member_by_message ON virtual_member (virtual_id, message_id);
+CREATE INDEX virtual_member_by_modseq ON virtual_member (virtual_id, modseq);
+CREATE TABLE virtual_expunged (
+    virtual_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    PRIMARY KEY (virtual_id, uid)
+) WITHOUT ROWID;"""
+UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHARING)
 """UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
+FILLERS: Mapping[int, Callable[[Callable[..., Any]], None]] = {5: sortkeys.fill}
+"""What the step to a version does to the rows that there are, in the same transaction."""
 
 CommitHook = Callable[["Database", int], None]
 
@@ -127,6 +188,8 @@ def upgrade(connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA user_version").fetchone()[0] == version:
             for statement in UPGRADES[version - 1].split(";\n"):
                 connection.execute(statement)
+            if version + 1 in FILLERS:
+                FILLERS[version + 1](connection.execute)
             connection.execute(f"PRAGMA user_version={version + 1}")
         connection.execute("COMMIT")
 
@@ -162,10 +225,10 @@ class Database:
     on use.
 
     committed: called after each commit with the modseq to ring the bell for, 0 for none. opened: called with each
-    new connection.
+    new connection. opinion: what it says of a message to be in a mailbox of that name; see Engine.opinion.
     """
 
-    __slots__ = ("_connection", "committed", "directory", "disk", "inode", "name", "opened", "path")
+    __slots__ = ("_connection", "committed", "directory", "disk", "inode", "name", "opened", "opinion", "path")
 
     def __init__(self, directory: str, name: str, disk: Disk) -> None:
         self.name = name
@@ -175,6 +238,7 @@ class Database:
         self.inode = os.stat(self.path).st_ino
         self.committed: CommitHook = lambda database, modseq: None
         self.opened: Callable[[Database], None] = lambda database: None
+        self.opinion: Callable[[str], str | None] = lambda mailbox: None
         self._connection: sqlite3.Connection | None = None
 
     @property

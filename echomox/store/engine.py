@@ -16,6 +16,8 @@ from enum import Enum, IntFlag
 from typing import Any, Protocol
 
 from echomox.imap.search import Key
+from echomox.imap.sorting import Criterion
+from echomox.imap.threads import Items
 from echomox.message.structure import Structure
 
 
@@ -61,6 +63,13 @@ SEPARATOR = "/"
 ANNOTATIONS = 1000
 """Most annotations of an account, those of its mailboxes too."""
 ANNOTATION_SIZE = 65_536
+REPAIRS = (
+    "bumpuidvalidity", "reassignuids", "recalculate", "fixuidmeta", "reparse", "reassignthreads", "fixmsgsize",
+)  # fmt: skip
+VIRTUALS = 100
+"""Most virtual mailboxes of an account."""
+ACL_ENTRIES = 1000
+"""Most identifiers in the access list of a mailbox."""
 
 
 class StoreError(Exception):
@@ -113,6 +122,18 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Virtual:
+    """X63: a mailbox that is a search over all others but Trash, Junk and Rejects. id: below 0. search: a SEARCH
+    program as IMAP writes it. A message keeps its UID as long as it matches; flags, expunges and moves are the real
+    message's."""
+
+    id: int
+    name: str
+    search: str
+    special_use: str
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
     """A mailbox as a session first sees it; uids ascending, position + 1 is the sequence number."""
 
@@ -152,12 +173,13 @@ class FlagOp(Enum):
 class FlagsStored:
     """changed: (uid, bits, keywords) of the messages whose flags are now different; conflicts: UIDs whose modseq is
     above UNCHANGEDSINCE (untouched); missing: UIDs that are expunged; modseq: of this change, or of the account if
-    none."""
+    none. before: the highest modseq that the messages had until now."""
 
     modseq: int
     changed: list[tuple[int, int, str]]
     conflicts: list[int]
     missing: list[int]
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +263,16 @@ class AffectiveState:
 
 COLUMNS = (
     "id", "uid", "modseq", "flags", "keywords", "size", "received", "saved", "envelope", "body", "bodystructure",
-    "parts", "preview", "message_id", "subject", "prefix", "sent", "verdict", "remote_ip",
+    "parts", "preview", "message_id", "subject", "prefix", "sent", "verdict", "remote_ip", "email_id",
+    "thread_id", "content",
 )  # fmt: skip
 """What `fetch` can give. flags: int of Flag bits; keywords: space-separated, sorted, "" for none; received, saved,
 sent: Unix seconds (float); envelope, body, bodystructure: bytes, ready for the wire; parts: tuple of
-message.structure.Part; prefix: bytes."""
+message.structure.Part; prefix: bytes; content: number of what does not change, for `content_of`;
+email_id, thread_id: str, digits of the instance and the number of what does not change (copies share it), and of the
+first such of the thread that it belongs to for ever."""
+ID_DIGITS = 8
+"""Of the instance, in email_id and thread_id."""
 
 
 class AccountStore(Protocol):
@@ -288,6 +315,29 @@ class AccountStore(Protocol):
         """All or none; None removes. Raises LimitExceeded beyond ANNOTATIONS and ANNOTATION_SIZE."""
         ...
 
+    def virtual_mailboxes(self) -> list[Virtual]:
+        """By name. They are not in `mailboxes`; `mailbox`, `mailbox_by_id`, `delete_mailbox`, `rename_mailbox` and all
+        that is about messages know them."""
+        ...
+
+    def define_virtual(self, name: str, search: str, special_use: str = "") -> Mailbox:
+        """Raises BadMailboxName for what is no search, LimitExceeded beyond VIRTUALS."""
+        ...
+
+    def acl(self, mailbox_id: int) -> dict[str, str]:
+        """Whom the mailbox is shared with (RFC 4314): rights, as of `imap.acl`, by account name or "anyone", with "-"
+        before it for rights that it may not have; sorted. The owner, who may do all, is not in it."""
+        ...
+
+    def set_acl(self, mailbox_id: int, changes: Mapping[str, str | None]) -> None:
+        """All or none; None removes an identifier. A new mailbox has its parent's list; a deletion takes it. Raises
+        LimitExceeded beyond ACL_ENTRIES, NoSuchAccount for what cannot be an account's name."""
+        ...
+
+    def shared(self) -> dict[int, dict[str, str]]:
+        """All access lists by mailbox id, of those that have one."""
+        ...
+
     # messages
     def select(self, mailbox_id: int, claim_recent: bool) -> Selected: ...
     def changes(self, mailbox_id: int, since: int) -> Changes: ...
@@ -298,6 +348,10 @@ class AccountStore(Protocol):
 
     def content(self, message_id: int) -> Content:
         """Raises StoreError when the message is gone. MOVE keeps the id, COPY gives a new one."""
+        ...
+
+    def content_of(self, content: int, prefix: bytes, size: int) -> Content:
+        """As `content`, from these columns of `fetch`, without a look-up."""
         ...
 
     def affect(self, message_id: int) -> AffectiveState | None:
@@ -312,6 +366,26 @@ class AccountStore(Protocol):
     def searching(self, mailbox_id: int, key: Key, uids: array[int]) -> Generator[None, None, list[int]]:
         """`search` in steps of about 10 ms: between two of them the caller may do anything else. The result is what
         the generator returns. One that is not run to its end is to be closed."""
+        ...
+
+    def scoring(self, mailbox_id: int, key: Key, uids: Sequence[int]) -> Generator[None, None, dict[int, int]]:
+        """How relevant these messages are by the FUZZY keys of `key`, 1 to 100 (RFC 6203 4); in steps as
+        `searching`."""
+        ...
+
+    def ordering(
+        self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[Criterion], scores: Mapping[int, int]
+    ) -> Generator[None, None, list[int]]:
+        """`uids` (ascending) in the order of SORT (RFC 5256 3), in steps as `searching`. scores: by UID, for
+        RELEVANCY."""
+        ...
+
+    def thread_items(self, mailbox_id: int, uids: Sequence[int]) -> Generator[None, None, Items]:
+        """What threading needs of `uids` (ascending), in their order; of those that are gone, nothing."""
+        ...
+
+    def instance(self) -> str:
+        """16 hexadecimal digits: a later account of the same name has others."""
         ...
 
     def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
@@ -342,6 +416,11 @@ class AccountStore(Protocol):
 
     def copy(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied: ...
     def move(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied: ...
+
+    def repair(self, task: str, mailbox: str = "") -> int:
+        """T29, one of REPAIRS; mailbox "": all. Returns how many mailboxes (bumpuidvalidity, recalculate), messages
+        (reassignuids, fixmsgsize), contents (reparse, reassignthreads) or values (fixuidmeta) it changed."""
+        ...
 
     # secrets and logins
     def secrets(self) -> Mapping[str, str]:
@@ -405,6 +484,8 @@ class Addition:
     remote_ip: str = ""
     learn: bool = field(default=False)
     """An APPEND by the user (into Junk it says spam), not a delivery."""
+    delivered: bool = False
+    """A delivery: `Engine.opinion` is asked, but not where the filter itself puts mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +514,9 @@ class Committer(Protocol):
 class Engine(Protocol):
     on_change: Callable[[str, int], None]
     """Called with (account, modseq) after each committed write of this process; rings the bell."""
+    opinion: Callable[[str, str], str | None]
+    """(account, mailbox) -> what the account's options say of messages that are put there: "spam", "ham", "" for
+    neither; None when they say nothing."""
 
     def accounts(self) -> list[str]: ...
     def create(self, account: str) -> None:
@@ -442,6 +526,14 @@ class Engine(Protocol):
     def remove(self, account: str) -> None: ...
     def open(self, account: str) -> AccountStore:
         """Kept open and shared within the process; raises NoSuchAccount."""
+        ...
+
+    def owners(self, account: str) -> list[str]:
+        """Accounts that may share a mailbox with this one, sorted: their access lists say whether they do."""
+        ...
+
+    def withdraw(self, account: str) -> None:
+        """Takes this account, which is going, out of all access lists."""
         ...
 
     def committer(self, worker: str) -> Committer:

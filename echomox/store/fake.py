@@ -16,14 +16,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from echomox.imap import search as keys
+from echomox.imap.acl import ANYONE
+from echomox.imap.sorting import Criterion
+from echomox.imap.threads import Items
 from echomox.message.structure import Structure
-from echomox.store import affect, names
+from echomox.store import affect, fakesort, names
 from echomox.store import flags as rules
 from echomox.store.engine import (
+    ACL_ENTRIES,
     ANNOTATION_SIZE,
     ANNOTATIONS,
     COLUMNS,
     DEFAULT_MAILBOXES,
+    REPAIRS,
     SEPARATOR,
     SPECIAL_USES,
     WIRE_FLAGS,
@@ -47,7 +52,9 @@ from echomox.store.engine import (
     SendLimits,
     StoreError,
     Target,
+    Virtual,
 )
+from echomox.store.fakevirtual import FakeVirtuals
 from echomox.store.match import Needle, field_values
 
 _BITS = {name.lower(): int(flag) for flag, name in WIRE_FLAGS.items()}
@@ -68,12 +75,16 @@ class FakeMessage:
     remote_ip: str
     source: bytes
     structure: Structure
+    content: int
+    thread: int
 
     @property
     def size(self) -> int:
         return len(self.prefix) + len(self.source)
 
     def column(self, name: str) -> Any:
+        if name in ("email_id", "thread_id"):
+            return f"{0:08x}-{self.content if name == 'email_id' else self.thread}"
         return getattr(self if hasattr(self, name) else self.structure, name)
 
 
@@ -93,10 +104,10 @@ class FakeMailbox:
 
 
 class FakeContent:
-    def __init__(self, message: FakeMessage) -> None:
-        self._data = message.prefix + message.source
+    def __init__(self, prefix: bytes, source: bytes) -> None:
+        self._data = prefix + source
         self.size = len(self._data)
-        self.prefix_size = len(message.prefix)
+        self.prefix_size = len(prefix)
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         return self._data[offset : None if length is None else offset + length]
@@ -111,6 +122,7 @@ class FakeAccount:
         self._engine = engine
         self._modseq = 1
         self._ids = itertools.count(1)
+        self._threads = fakesort.Names()
         self._validities = itertools.count(int(time.time()))
         self._mailboxes: dict[int, FakeMailbox] = {}
         self._subscribed: set[str] = set()
@@ -118,6 +130,8 @@ class FakeAccount:
         self._secrets: dict[str, str] = {}
         self._logins: list[Login] = []
         self._annotations: dict[int, dict[str, bytes]] = {}
+        self._acls: dict[int, dict[str, str]] = {}
+        self._virtuals = FakeVirtuals(self, lambda key, message: _matches(key, message, 0, 0))
         self._correspondents: dict[str, Correspondent] = {}
         self._sent: list[tuple[float, int, int]] = []
         self._lessons: list[LearnItem] = []
@@ -131,7 +145,7 @@ class FakeAccount:
     def modseq(self) -> int:
         return self._modseq
 
-    def _bump(self, *touched: FakeMailbox) -> int:
+    def bump(self, *touched: FakeMailbox) -> int:
         self._modseq += 1
         for mailbox in touched:
             mailbox.modseq = self._modseq
@@ -141,24 +155,34 @@ class FakeAccount:
     def _make(self, name: str, use: str = "") -> FakeMailbox:
         made = FakeMailbox(len(self._mailboxes) + 1, name, next(self._validities), use)
         self._mailboxes[made.id] = made
+        parent = name.rpartition(SEPARATOR)[0]
+        above = next((one for one in self._mailboxes.values() if parent and one.name == parent), None)
+        if above is not None and above.id in self._acls:
+            self._acls[made.id] = dict(self._acls[above.id])
         return made
 
-    def _live(self) -> list[FakeMailbox]:
+    def live(self) -> list[FakeMailbox]:
         found = [one for one in self._mailboxes.values() if one.name]
         return sorted(found, key=lambda one: (one.name != "INBOX", one.name))
 
     def _named(self, name: str) -> FakeMailbox:
         name = names.mailbox_name(name)
-        for one in self._live():
+        for one in self.live():
             if one.name == name:
                 return one
         raise NoSuchMailbox(f"no mailbox {name}")
 
     def _box(self, mailbox_id: int) -> FakeMailbox:
+        if mailbox_id < 0:
+            return self._virtuals.box(mailbox_id)
         one = self._mailboxes.get(mailbox_id)
         if one is None or not one.name:
             raise NoSuchMailbox("the mailbox was deleted")
         return one
+
+    def _any(self, mailbox_id: int) -> FakeMailbox:
+        """Also one that was deleted."""
+        return self._box(mailbox_id) if mailbox_id < 0 else self._mailboxes[mailbox_id]
 
     def _shown(self, one: FakeMailbox) -> Mailbox:
         counts = rules.counts([(message.flags, message.size) for message in one.messages.values()])
@@ -168,23 +192,25 @@ class FakeAccount:
         )
 
     def mailboxes(self) -> list[Mailbox]:
-        return [self._shown(one) for one in self._live()]
+        return [self._shown(one) for one in self.live()]
 
     def mailbox(self, name: str) -> Mailbox:
-        return self._shown(self._named(name))
+        virtual = self._virtuals.named(names.mailbox_name(name))
+        return self._shown(self._box(virtual.id) if virtual else self._named(name))
 
     def mailbox_by_id(self, mailbox_id: int) -> Mailbox:
         return self._shown(self._box(mailbox_id))
 
     def special_mailbox(self, use: str) -> Mailbox | None:
-        return next((self._shown(one) for one in self._live() if one.special_use == use), None)
+        return next((self._shown(one) for one in self.live() if one.special_use == use), None)
 
     def _exists(self, name: str) -> bool:
-        return any(one.name == name for one in self._live())
+        return any(one.name == name for one in self.live()) or self._virtuals.named(name) is not None
 
     def create_mailbox(self, name: str, special_use: str = "") -> Mailbox:
         name = names.mailbox_name(name.removesuffix(SEPARATOR))
-        if special_use and (special_use not in SPECIAL_USES or self.special_mailbox(special_use)):
+        taken = self.special_mailbox(special_use) or self._virtuals.has_use(special_use)
+        if special_use and (special_use not in SPECIAL_USES or taken):
             raise BadMailboxName(f"{special_use} is unknown or taken")
         if self._exists(name):
             raise MailboxExists(f"mailbox {name} exists")
@@ -192,43 +218,70 @@ class FakeAccount:
             if not self._exists(parent):
                 self._make(parent)
         made = self._make(name, special_use)
-        self._bump(made)
+        self.bump(made)
         return self._shown(made)
 
     def rename_mailbox(self, old: str, new: str) -> None:
-        one, new = self._named(old), names.mailbox_name(new.removesuffix(SEPARATOR))
+        new = names.mailbox_name(new.removesuffix(SEPARATOR))
+        one = self._virtuals.named(names.mailbox_name(old)) or self._named(old)
         if self._exists(new):
             raise MailboxExists(f"mailbox {new} exists")
+        if one.id < 0:
+            one.name = new
+            self.bump()
+            return
         if one.name == "INBOX":
             self.move(one.id, list(one.messages), self.create_mailbox(new).id)
             return
         below = one.name + SEPARATOR
         if new.startswith(below):
             raise BadMailboxName("a mailbox cannot become its own child")
-        tree = [other for other in self._live() if other is one or other.name.startswith(below)]
+        tree = [other for other in self.live() if other is one or other.name.startswith(below)]
         wanted = [names.mailbox_name(new + other.name[len(one.name) :]) for other in tree]
         if any(self._exists(name) for name in wanted):
             raise MailboxExists("a child's new name exists")
         for parent in names.parents(new):
             if not self._exists(parent):
                 self._make(parent)
-        modseq = self._bump()
+        modseq = self.bump()
         for other, name in zip(tree, wanted):
             other.name, other.named = name, modseq
 
     def delete_mailbox(self, name: str) -> None:
+        virtual = self._virtuals.named(names.mailbox_name(name))
+        if virtual is not None:
+            del self._virtuals.all[virtual.id]
+            self._annotations.pop(virtual.id, None)
+            self.bump()
+            return
         one = self._named(name)
         if one.name == "INBOX":
             raise BadMailboxName("INBOX cannot be deleted")
-        modseq = self._bump(one)
+        modseq = self.bump(one)
         one.expunged.update(dict.fromkeys(one.messages, modseq))
         one.messages.clear()
         one.name, one.special_use, one.named = "", "", modseq
         self._annotations.pop(one.id, None)
+        self._acls.pop(one.id, None)
+
+    def virtual_mailboxes(self) -> list[Virtual]:
+        return self._virtuals.every()
+
+    def define_virtual(self, name: str, search: str, special_use: str = "") -> Mailbox:
+        name = names.mailbox_name(name)
+        self._virtuals.check(search, special_use)
+        if special_use and self.special_mailbox(special_use):
+            raise BadMailboxName(f"{special_use} is taken")
+        if self._exists(name):
+            raise MailboxExists(f"mailbox {name} exists")
+        made = FakeMailbox(self._virtuals.next_id(), name, next(self._validities), special_use)
+        self._virtuals.add(made, search)
+        self.bump()
+        return self.mailbox(name)
 
     def subscribe(self, name: str, on: bool) -> None:
         (self._subscribed.add if on else self._subscribed.discard)(names.mailbox_name(name))
-        self._bump()
+        self.bump()
 
     def subscriptions(self) -> list[str]:
         return sorted(self._subscribed)
@@ -246,6 +299,8 @@ class FakeAccount:
 
     def changes(self, mailbox_id: int, since: int) -> Changes:
         one = self._mailboxes.get(mailbox_id)
+        if mailbox_id in self._virtuals.all:
+            one = self._box(mailbox_id)
         if one is None:
             return Changes(self._modseq, [], [], True)
         changed = [
@@ -259,7 +314,7 @@ class FakeAccount:
     def fetch(self, mailbox_id: int, low: int, high: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         if any(column not in COLUMNS for column in columns):
             raise ValueError(f"unknown column in {columns}")
-        one = self._mailboxes[mailbox_id]
+        one = self._any(mailbox_id)
         chosen = [message for uid, message in one.messages.items() if low <= uid <= high]
         return (tuple(message.column(name) for name in columns) for message in chosen)
 
@@ -267,8 +322,13 @@ class FakeAccount:
         for one in self._mailboxes.values():
             for message in one.messages.values():
                 if message.id == message_id:
-                    return FakeContent(message)
+                    return FakeContent(message.prefix, message.source)
         raise StoreError("the message is gone")
+
+    def content_of(self, content: int, prefix: bytes, size: int) -> FakeContent:
+        every = (message for one in self._mailboxes.values() for message in one.messages.values())
+        found = next((message for message in every if message.content == content), None)
+        return FakeContent(prefix, found.source if found else b"")
 
     def affect(self, message_id: int) -> AffectiveState | None:
         every = (message for one in self._mailboxes.values() for message in one.messages.values())
@@ -290,29 +350,35 @@ class FakeAccount:
         keywords: Collection[str],
         unchanged_since: int | None = None,
     ) -> FlagsStored:
+        if mailbox_id < 0:
+            return self._virtuals.store_flags(mailbox_id, uids, (op, flags, keywords), unchanged_since)
         one = self._box(mailbox_id)
         words = list(keywords) if op is FlagOp.REMOVE else self._known_words(one, keywords)
         mask = rules.masks(op, flags)
         present = [one.messages[uid] for uid in sorted(uids) if uid in one.messages]
         conflicts = [m.uid for m in present if unchanged_since is not None and m.modseq > unchanged_since]
+        before = max((m.modseq for m in present if m.uid not in conflicts), default=0)
         changed = []
         for message in present:
             new = message.flags & mask.keep | mask.put, _with_words(op, message.keywords, words)
             if message.uid not in conflicts and new != (message.flags, message.keywords):
                 changed.append((message, *new))
         if changed:
-            modseq = self._bump(one)
+            modseq = self.bump(one)
             for message, bits, kept in changed:
                 self._teach(message.id, message.flags, bits)
                 message.flags, message.keywords, message.modseq = bits, kept, modseq
         missing = sorted(set(uids) - set(one.messages))
-        return FlagsStored(self._modseq, [(m.uid, bits, kept) for m, bits, kept in changed], conflicts, missing)
+        found = [(m.uid, bits, kept) for m, bits, kept in changed]
+        return FlagsStored(self._modseq, found, conflicts, missing, before)
 
     def _teach(self, message_id: int, before: int, after: int) -> None:
         if rules.label(before) != rules.label(after):
             self._lessons.append(LearnItem(next(self._lesson_ids), message_id, rules.label(after)))
 
     def expunge(self, mailbox_id: int, uids: Collection[int] | None) -> tuple[list[int], int]:
+        if mailbox_id < 0:
+            return self._virtuals.remove(mailbox_id, uids, only_deleted=True)
         one = self._box(mailbox_id)
         among = one.messages if uids is None else uids
         return self.remove(
@@ -320,28 +386,35 @@ class FakeAccount:
         )
 
     def remove(self, mailbox_id: int, uids: Collection[int]) -> tuple[list[int], int]:
+        if mailbox_id < 0:
+            return self._virtuals.remove(mailbox_id, uids, only_deleted=False)
         one = self._box(mailbox_id)
         gone = sorted(uid for uid in set(uids) if uid in one.messages)
         if gone:
-            modseq = self._bump(one)
+            modseq = self.bump(one)
             for uid in gone:
                 del one.messages[uid]
                 one.expunged[uid] = modseq
         return gone, self._modseq
 
     def copy(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
+        if mailbox_id < 0 or target_id < 0:
+            return self._virtuals.transfer(mailbox_id, uids, target_id, move=False)
         return self._transfer(self._box(mailbox_id), uids, self._box(target_id), False)
 
     def move(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
+        if mailbox_id < 0 or target_id < 0:
+            return self._virtuals.transfer(mailbox_id, uids, target_id, move=True)
         return self._transfer(self._box(mailbox_id), uids, self._box(target_id), True)
 
     def _transfer(self, one: FakeMailbox, uids: Collection[int], target: FakeMailbox, move: bool) -> Copied:
         chosen = [one.messages[uid] for uid in sorted(uids) if uid in one.messages]
         if not chosen:
             return Copied(target.uidvalidity, [], [], self._modseq)
-        modseq, first = self._bump(one, target) if move else self._bump(target), target.uidnext
+        modseq, first = self.bump(one, target) if move else self.bump(target), target.uidnext
         for message in chosen:
-            bits = rules.after_transfer(message.flags, one.special_use if move else "", target.special_use)
+            said = self._engine.opinion(self.name, target.name)
+            bits = rules.after_transfer(message.flags, one.special_use if move else "", target.special_use, said)
             identity = message.id if move else next(self._ids)
             self._teach(identity, message.flags, bits)
             if move:
@@ -360,13 +433,17 @@ class FakeAccount:
         except NoSuchMailbox:
             use = DEFAULT_MAILBOXES[names.mailbox_name(target.mailbox)]
             one = self._make(names.mailbox_name(target.mailbox), "" if self.special_mailbox(use) else use)
-        bits = rules.after_transfer(target.flags, "", one.special_use) if addition.learn else target.flags
+        learn = addition.learn or (addition.delivered and rules.is_free(one.special_use, one.name))
+        said = self._engine.opinion(self.name, one.name)
+        bits = target.flags
+        if addition.learn or (learn and said is not None):
+            bits = rules.after_transfer(bits, "", one.special_use, said)
         words = names.join_keywords(self._known_words(one, target.keywords))
         identity, now = next(self._ids), time.time()
-        if addition.learn:
+        if learn:
             self._teach(identity, 0, bits)
         uid, one.uidnext = one.uidnext, one.uidnext + 1
-        modseq = self._bump(one)
+        modseq = self.bump(one)
         one.messages[uid] = FakeMessage(
             identity,
             uid,
@@ -380,6 +457,8 @@ class FakeAccount:
             addition.remote_ip,
             source,
             addition.structure,
+            identity,
+            self._threads.thread(identity, addition.structure),
         )
         return Added(self.name, one.id, identity, uid, one.uidvalidity, modseq)
 
@@ -390,7 +469,7 @@ class FakeAccount:
             self._named(target.mailbox)
 
     def search(self, mailbox_id: int, key: keys.Key, uids: array[int]) -> list[int]:
-        one = self._mailboxes[mailbox_id]
+        one = self._any(mailbox_id)
         view = list(enumerate(uids, 1))
         return [uid for n, uid in view if uid in one.messages and _matches(key, one.messages[uid], n, len(view))]
 
@@ -398,12 +477,49 @@ class FakeAccount:
         yield
         return self.search(mailbox_id, key, uids)
 
+    def scoring(self, mailbox_id: int, key: keys.Key, uids: Sequence[int]) -> Generator[None, None, dict[int, int]]:
+        """Nothing is nearly there: FUZZY is exact here."""
+        yield
+        return dict.fromkeys(uids, 100)
+
+    def ordering(
+        self, mailbox_id: int, uids: Sequence[int], criteria: Sequence[Criterion], scores: Mapping[int, int]
+    ) -> Generator[None, None, list[int]]:
+        yield
+        kept = self._any(mailbox_id).messages
+        found = fakesort.ordered([kept[uid] for uid in uids if uid in kept], criteria, scores)
+        return found + [uid for uid in uids if uid not in kept]
+
+    def thread_items(self, mailbox_id: int, uids: Sequence[int]) -> Generator[None, None, Items]:
+        yield
+        kept = self._any(mailbox_id).messages
+        return fakesort.items([kept[uid] for uid in uids if uid in kept])
+
+    def instance(self) -> str:
+        return "0" * 16
+
     def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
         """There is no index."""
         return 0
 
     def tidy_texts(self, stopped: Callable[[], bool]) -> None:
         """There is no index."""
+
+    def repair(self, task: str, mailbox: str = "") -> int:
+        """Only what changes UIDs has anything to do here."""
+        if task not in REPAIRS:
+            raise StoreError(f"no repair {task}")
+        if task not in ("bumpuidvalidity", "reassignuids"):
+            return 0
+        chosen = [self._named(mailbox)] if mailbox else self.live()
+        for one in chosen:
+            one.uidvalidity = max(next(self._validities), one.uidvalidity + 1)
+            one.named = self.bump(one)
+            if task == "reassignuids":
+                kept = list(one.messages.values())
+                one.messages = {uid: replace(message, uid=uid, modseq=one.named) for uid, message in enumerate(kept, 1)}
+                one.expunged, one.uidnext = {}, len(kept) + 1
+        return len(chosen) if task == "bumpuidvalidity" else sum(len(one.messages) for one in chosen)
 
     # -- secrets, logins, learning
 
@@ -454,7 +570,24 @@ class FakeAccount:
         if others + len(left) > ANNOTATIONS:
             raise LimitExceeded("Too many annotations")
         self._annotations[mailbox_id] = left
-        self._bump()
+        self.bump()
+
+    def acl(self, mailbox_id: int) -> dict[str, str]:
+        return dict(sorted(self._acls.get(mailbox_id, {}).items()))
+
+    def set_acl(self, mailbox_id: int, changes: Mapping[str, str | None]) -> None:
+        for who in changes:
+            names.account_name(who.removeprefix("-"))
+        one = self._box(mailbox_id)
+        kept = {who: rights for who, rights in {**self.acl(mailbox_id), **changes}.items() if rights is not None}
+        if len(kept) > ACL_ENTRIES:
+            raise LimitExceeded(f"More than {ACL_ENTRIES} identifiers")
+        self._acls[mailbox_id] = kept
+        one.named = self._modseq + 1
+        self.bump()
+
+    def shared(self) -> dict[int, dict[str, str]]:
+        return {mailbox_id: dict(entries) for mailbox_id, entries in self._acls.items() if entries}
 
     def learn_outbox(self, after: int, limit: int) -> list[LearnItem]:
         return [item for item in self._lessons if item.id > after][:limit]
@@ -493,6 +626,10 @@ def _matches(key: keys.Key, message: FakeMessage, number: int, count: int) -> bo
         case keys.Age(seconds, younger):
             age = time.time() - message.received
             return age <= seconds if younger else age >= seconds
+        case keys.ObjectId(field, _, wanted):
+            return bool(message.column(field) == wanted)
+        case keys.Fuzzy(inner):
+            return _matches(inner, message, number, count)
         case keys.When():
             return _matches_day(key, message)
     return _matches_text(key, message)
@@ -546,6 +683,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.on_change: Callable[[str, int], None] = _no_bell
+        self.opinion: Callable[[str, str], str | None] = lambda account, mailbox: None
         self.spool: dict[str, bytes] = {}
         self._accounts: dict[str, FakeAccount] = {}
 
@@ -565,6 +703,21 @@ class FakeEngine:
         if account not in self._accounts:
             raise NoSuchAccount(f"no account {account}")
         return self._accounts[account]
+
+    def owners(self, account: str) -> list[str]:
+        wanted = {account, ANYONE}
+        return sorted(
+            name
+            for name, store in self._accounts.items()
+            if name != account and any(wanted & entries.keys() for entries in store.shared().values())
+        )
+
+    def withdraw(self, account: str) -> None:
+        for store in self._accounts.values():
+            for mailbox_id, entries in store.shared().items():
+                own = {who: None for who in (account, f"-{account}") if who in entries}
+                if own:
+                    store.set_acl(mailbox_id, own)
 
     def committer(self, worker: str) -> FakeCommitter:
         return FakeCommitter(self)

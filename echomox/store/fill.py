@@ -39,10 +39,10 @@ from echomox.store.fulltext import (
     mark_damaged,
     seal,
 )
-from echomox.store.match import MESSAGES, body_texts, header_text, is_searched
+from echomox.store.match import body_texts, cost, header_text
 from echomox.store.postings import BLOCK_TERMS, SEGMENT_DOCUMENTS, Entries, Numbers, encode, merge
 from echomox.store.views import load_parts
-from echomox.store.words import fold, octets, terms
+from echomox.store.words import fold, marks, octets, pairs, terms
 
 LOG = logger("store")
 BATCH = 512  # contents of a segment when it is made
@@ -62,6 +62,16 @@ COLUMNS = (
     (Section.MESSAGE_ID, "'<' || message_id || '>'"),
     (Section.SENT, "sent_day"),
 )
+_READ = (
+    Section.BODY,
+    Section.HEADER,
+    Section.NAME,
+    Section.BODY_MARKS,
+    Section.HEADER_MARKS,
+    Section.BODY_PAIRS,
+    Section.HEADER_PAIRS,
+)
+"""Sections whose terms are in the message itself."""
 _CONTENTS = (
     f"SELECT id, prefix, file_size, header_size, parts, {', '.join(column for _, column in COLUMNS)}"  # noqa: S608
     " FROM content WHERE id > ? ORDER BY id LIMIT ?"
@@ -186,7 +196,7 @@ class Filler:
     def _add(self, tables: dict[int, Table], number: int, row: tuple[Any, ...]) -> int:
         """Puts one content into the tables; returns about how much text it had."""
         identity, prefix, file_size, header_size, parts, *values = row
-        found: dict[int, set[bytes]] = {section: set() for section in (Section.BODY, Section.HEADER, Section.NAME)}
+        found: dict[int, set[bytes]] = {section: set() for section in _READ}
         text = 0
         try:
             read = text_reader(self._database.file(identity), file_size)
@@ -327,26 +337,31 @@ def purge(database: Database, stopped: Callable[[], bool]) -> None:
 
 def _add_header(found: dict[int, set[bytes]], prefix: bytes, header: bytes, cut: bool) -> int:
     for block in (prefix, header):
-        found[Section.HEADER] |= terms(header_text(block))
+        text = header_text(block)
+        found[Section.HEADER] |= terms(text)
+        found[Section.HEADER_PAIRS] |= pairs(text)
+        found[Section.HEADER_MARKS] |= marks(text)
         found[Section.NAME] |= {octets(field.name.strip().lower()) for field in split_fields(block)}
     if cut:
-        found[Section.HEADER].add(PARTIAL)
-        found[Section.NAME].add(PARTIAL)
+        for section in (Section.HEADER, Section.HEADER_MARKS, Section.HEADER_PAIRS, Section.NAME):
+            found[section].add(PARTIAL)
     return len(prefix) + len(header)
 
 
 def _add_body(found: dict[int, set[bytes]], parts: Any, read: Callable[[int, int], bytes]) -> int:
     left, chosen = BODY_LIMIT, []
     for part in parts:
-        if is_searched(part):
-            size = part.inner_header_size if part.content_type in MESSAGES else part.size
-            if size > left:
-                found[Section.BODY].add(PARTIAL)
-            else:
-                chosen.append(part)
-                left -= size
+        size = cost(part)
+        if size > left:
+            for section in (Section.BODY, Section.BODY_MARKS, Section.BODY_PAIRS):
+                found[section].add(PARTIAL)
+        else:
+            chosen.append(part)
+            left -= size
     for text in body_texts(chosen, read):
         found[Section.BODY] |= terms(text)
+        found[Section.BODY_PAIRS] |= pairs(text)
+        found[Section.BODY_MARKS] |= marks(text)
     return BODY_LIMIT - left
 
 

@@ -9,6 +9,7 @@ from echomox.store.engine import Flag, FlagOp
 SEEN, DELETED, JUNK, NOTJUNK = int(Flag.SEEN), int(Flag.DELETED), int(Flag.JUNK), int(Flag.NOTJUNK)
 OPINION = JUNK | NOTJUNK
 JUNK_USE, TRASH_USE = "\\Junk", "\\Trash"
+REJECTS = "Rejects"
 
 
 class Masks(NamedTuple):
@@ -33,17 +34,26 @@ def label(flags: int) -> str:
     return {JUNK: "spam", NOTJUNK: "ham"}.get(flags & OPINION, "")
 
 
-def after_transfer(flags: int, source_use: str, target_use: str) -> int:
+def after_transfer(flags: int, source_use: str, target_use: str, said: str | None = None) -> int:
     """The flags of a message that the user moves (or copies: source_use "") into a mailbox of `target_use`.
 
-    Into Junk says spam. Out of Junk, but not into Trash: takes back what the user had said, or else says that the
-    filter was wrong.
+    Into Junk says spam. Then said is what the account's options say by being there: "spam", "ham", "" for neither
+    (F07). Without: out of Junk, but not into Trash, takes back what the user had said, or else says that the filter was
+    wrong.
     """
-    if target_use == JUNK_USE:
+    if target_use == JUNK_USE or said == "spam":
         return (flags | JUNK) & ~NOTJUNK
+    if said is not None:
+        return flags & ~OPINION | (NOTJUNK if said == "ham" else 0)
     if source_use == JUNK_USE and target_use != TRASH_USE:
         return flags & ~JUNK if flags & JUNK else flags | NOTJUNK
     return flags
+
+
+def is_free(use: str, name: str) -> bool:
+    """Whether a delivery into the mailbox may say something of the message: where the filter puts what it thinks is
+    junk, it must not learn from itself."""
+    return use != JUNK_USE and name != REJECTS
 
 
 class Counts(NamedTuple):

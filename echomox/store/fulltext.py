@@ -18,28 +18,30 @@ never waits for the disk.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import struct
 import unicodedata
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 
 from echomox.log import logger
 from echomox.store.database import Database
-from echomox.store.postings import Block, Entries, Marks, Numbers, decode, find, mark
+from echomox.store.postings import NEWLINE, Block, Entries, Marks, Numbers, decode, find, mark
 from echomox.store.words import Plan
 
 LOG = logger("store")
-VERSION = 1
+VERSION = 2
 FORMAT = f"{VERSION} {unicodedata.unidata_version}"
 """Folding and terms depend on the edition of Unicode."""
 PARTIAL = b"\1"
-BLOCKS_PER_STEP = 4
+BLOCKS_PER_STEP = 1
 SEGMENT_BITS = 32
 SECTION_BITS = 24
 SCHEMA = """
@@ -71,8 +73,8 @@ CREATE TABLE block (
 
 
 class Section(IntEnum):
-    """BODY, HEADER: terms of words.py. NAME: names of header fields, lower case. The others: folded values of the
-    columns of content; SENT: days as "2026-11-22"."""
+    """BODY, HEADER: terms of words.py; ..._MARKS, ..._PAIRS: its marks and pairs. NAME: names of header fields, lower
+    case. The others: folded values of the columns of content; SENT: days as "2026-11-22"."""
 
     BODY = 1
     HEADER = 2
@@ -84,6 +86,13 @@ class Section(IntEnum):
     BCC = 8
     MESSAGE_ID = 9
     SENT = 10
+    BODY_MARKS = 11
+    HEADER_MARKS = 12
+    BODY_PAIRS = 13
+    HEADER_PAIRS = 14
+
+
+PAIRS = {Section.BODY: Section.BODY_PAIRS, Section.HEADER: Section.HEADER_PAIRS}
 
 
 class Damaged(Exception):
@@ -177,6 +186,8 @@ class Reader:
                 if plan.exact:
                     certain |= hits
                 else:
+                    if plan.pairs and section in PAIRS:
+                        hits &= (yield from self._find(segment, PAIRS[section], plan.pairs))[0]
                     possible |= hits
             contents = self.contents(segment)
             sure.append(contents[certain])
@@ -204,6 +215,38 @@ class Reader:
                     for place, found in hits:
                         mark(marks[place], found, lengths, postings)
         return np.logical_and.reduce(marks[:-1]), marks[-1]
+
+    def near(
+        self,
+        segment: Segment,
+        section: int,
+        pattern: re.Pattern[bytes],
+        first: bytes,
+        nearness: Callable[[bytes], float],
+    ) -> Generator[None, None, npt.NDArray[np.float32]]:
+        """For each document of a segment, how near its nearest term comes to what the pattern finds; 0 for none. first:
+        what all that it finds begins with; sections of whole values have it anywhere."""
+        found = np.zeros(segment.documents, np.float32)
+        whole_terms = section in (Section.BODY, Section.HEADER)
+        for block, low, high in self._heads(segment, section):
+            if whole_terms and not low[: len(first)] <= first <= high:
+                continue
+            terms = self._terms(block)
+            levels: dict[float, list[int]] = {}
+            for match in pattern.finditer(terms):
+                levels.setdefault(nearness(match[0]), []).append(match.start())
+            yield
+            if not levels:
+                continue
+            lengths, postings = self._postings(block)
+            borders = np.flatnonzero(np.frombuffer(terms, np.uint8) == NEWLINE)
+            for level, places in levels.items():
+                marks = np.zeros(segment.documents, np.bool_)
+                numbers = np.unique(np.searchsorted(borders, np.array(places, np.int64), side="right") - 1)
+                mark(marks, numbers, lengths, postings)
+                np.maximum(found, marks * np.float32(level), out=found)
+            yield
+        return found
 
     def between(self, section: Section, low: bytes, high: bytes) -> Generator[None, None, Found]:
         """The contents with a value of low <= value < high."""

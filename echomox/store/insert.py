@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from echomox.message.structure import Structure
-from echomox.store import affect, mailboxes, messages, names
+from echomox.store import affect, mailboxes, messages, names, sortkeys
 from echomox.store.database import UID_BITS, Write
 from echomox.store.engine import DEFAULT_MAILBOXES, Addition, NoSuchMailbox, Target
-from echomox.store.flags import after_transfer, counts, label
+from echomox.store.flags import after_transfer, counts, is_free, label
 from echomox.store.journal import Row
 
 SHARED = [
@@ -56,6 +57,9 @@ _AFFECT = (
     f"INSERT OR REPLACE INTO affective_state (content, {', '.join(affect.COLUMNS)})"
     f" VALUES ({','.join('?' * (len(affect.COLUMNS) + 1))})"
 )
+
+
+_SORTED_BY: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*map(SHARED.index, sortkeys.SOURCES))
 
 
 def _text(value: str) -> str:
@@ -120,6 +124,7 @@ def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> No
             for row, _ in rows
         ],
     )
+    add_sorting(write, rows)
     profiles = [(row.id, *profile) for row, _ in rows if (profile := affect.profile(row.verdict))]
     if profiles:
         write.executemany(_AFFECT, profiles)
@@ -128,6 +133,17 @@ def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> No
         by_mailbox.setdefault(row.mailbox_id, []).append((row.flags, row.size))
     for mailbox_id, sizes in by_mailbox.items():
         messages.add_counts(write, mailbox_id, counts(sizes))
+
+
+def add_sorting(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> None:
+    """What they are sorted by. The recipients of one message have the same shared values."""
+    sorter = sortkeys.Sorter(write.execute, rows[0][0].instance if rows else "")
+    known: dict[int, sortkeys.Keys] = {}
+    for row, shared in rows:
+        keys = known.get(id(shared))
+        if keys is None:
+            keys = known[id(shared)] = sortkeys.keys_of(_SORTED_BY(shared), row.received)
+        sorter.add(row.id, keys)
 
 
 @dataclass(slots=True)
@@ -160,7 +176,11 @@ class Inserter:
     def add(self, addition: Addition, target: Target, shared: tuple[Any, ...]) -> Row:
         """The row `target` will have. Raises StoreError when there is no such mailbox or the keywords are refused."""
         place = self.places.get(target.mailbox) or self._place(target.mailbox)
-        flags = after_transfer(target.flags, "", place.use) if addition.learn else target.flags
+        learn = addition.learn or (addition.delivered and is_free(place.use, place.name))
+        said = self.write.database.opinion(place.name) if learn else None
+        flags = target.flags
+        if addition.learn or said is not None:
+            flags = after_transfer(flags, "", place.use, said)
         words = messages.canonical(self.write, place.id, target.keywords) if target.keywords else ()
         row = Row(
             self.account,
@@ -182,7 +202,7 @@ class Inserter:
         place.uidnext += 1
         self.next_id += 1
         self.rows.append((row, shared))
-        if addition.learn and label(flags):
+        if learn and label(flags):
             self.lessons.append((row.id, label(flags)))
         return row
 

@@ -41,7 +41,8 @@ def all_mailboxes(database: Database) -> list[Mailbox]:
 
 
 def by_name(database: Database, name: str) -> Mailbox:
-    row = database.execute(_BY_NAME, (names.mailbox_name(name),)).fetchone()
+    name = names.mailbox_name(name)
+    row = database.execute(_BY_NAME, (name,)).fetchone()
     if row is None:
         raise NoSuchMailbox(f"no mailbox {name}")
     return _mailbox(row)
@@ -73,13 +74,25 @@ def insert(write: Write, name: str, special_use: str = "") -> int:
 
 
 def _exists(write: Write, name: str) -> bool:
-    return write.execute("SELECT 1 FROM mailbox WHERE name = ?", (name,)).fetchone() is not None
+    """A mailbox, or a virtual one."""
+    statement = "SELECT 1 FROM mailbox WHERE name = ?1 UNION ALL SELECT 1 FROM virtual WHERE name = ?1"
+    return write.execute(statement, (name,)).fetchone() is not None
 
 
 def _insert_parents(write: Write, name: str) -> None:
     for parent in names.parents(name):
         if not _exists(write, parent):
-            insert(write, parent)
+            _inherit(write, insert(write, parent), parent)
+
+
+def _inherit(write: Write, mailbox_id: int, name: str) -> None:
+    """RFC 4314 4: a new mailbox is shared as its parent is."""
+    parent = name.rpartition(SEPARATOR)[0]
+    if parent:
+        write.execute(
+            "INSERT INTO acl SELECT ?, who, rights FROM acl WHERE mailbox_id = (SELECT id FROM mailbox WHERE name = ?)",
+            (mailbox_id, parent),
+        )
 
 
 def create(database: Database, name: str, special_use: str) -> Mailbox:
@@ -93,11 +106,14 @@ def create(database: Database, name: str, special_use: str) -> Mailbox:
         if write.execute("SELECT count(name) FROM mailbox").fetchone()[0] >= names.MAILBOXES_PER_ACCOUNT:
             raise LimitExceeded(f"more than {names.MAILBOXES_PER_ACCOUNT} mailboxes")
         if special_use:
-            taken = write.execute(_BY_USE, (special_use,)).fetchone()
+            taken = write.execute(
+                "SELECT name FROM mailbox WHERE special_use = ?1 UNION SELECT name FROM virtual WHERE special_use = ?1",
+                (special_use,),
+            ).fetchone()
             if taken:
-                raise BadMailboxName(f"{special_use} is the use of mailbox {taken[1]}")
+                raise BadMailboxName(f"{special_use} is the use of mailbox {taken[0]}")
         _insert_parents(write, name)
-        insert(write, name, special_use)
+        _inherit(write, insert(write, name, special_use), name)
     return by_name(database, name)
 
 

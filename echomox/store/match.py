@@ -13,6 +13,7 @@ from echomox.message.encoded import decode_words
 from echomox.message.header import split_fields, unfold
 from echomox.message.structure import Part
 from echomox.message.text import decode_bytes, decode_part
+from echomox.store.attachments import document_text, is_document
 from echomox.store.words import Folded, fold
 
 PART_LIMIT = 16 << 20  # bytes of one part that are searched
@@ -33,17 +34,31 @@ def header_text(block: bytes) -> Folded:
 
 
 def body_texts(parts: Sequence[Part], read: Read) -> Iterator[Folded]:
-    """The texts of a body."""
+    """The texts of a body: of text parts, attached or not, of attached documents, and the names of what is attached
+    (RFC 9051 6.4.4 lets TEXT find these in the MIME header)."""
     for part in parts:
+        if part.filename:
+            yield folded(part.filename)
         if part.content_type in MESSAGES:
             yield header_text(read(part.offset, part.inner_header_size))
         elif part.content_type.startswith("text/"):
             yield part_text(part, read)
+        elif is_document(part):
+            yield folded(document_text(part, read(part.offset, part.size)))
 
 
-def is_searched(part: Part) -> bool:
-    """Whether `body_texts` reads it."""
-    return part.content_type in MESSAGES or part.content_type.startswith("text/")
+def cost(part: Part) -> int:
+    """About how many octets of text `body_texts` gets from it."""
+    if part.content_type in MESSAGES:
+        return part.inner_header_size
+    if part.content_type.startswith("text/"):
+        return part.size
+    return part.size // 4 if is_document(part) else 0
+
+
+def folded(text: str) -> Folded:
+    found = fold(text)
+    return found.encode("ascii") if found.isascii() else found
 
 
 def part_text(part: Part, read: Read) -> Folded:

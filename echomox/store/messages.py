@@ -58,6 +58,13 @@ def _use(write: Write, mailbox_id: int) -> str:
     return str(row[0])
 
 
+def _home(write: Write, mailbox_id: int) -> tuple[str, str | None]:
+    """The special use of a mailbox, and what it says of a message to be there; raises NoSuchMailbox."""
+    use = _use(write, mailbox_id)
+    (name,) = write.execute("SELECT name FROM mailbox WHERE id = ?", (mailbox_id,)).fetchone()
+    return use, write.database.opinion(name)
+
+
 def teach(write: Write, items: list[tuple[int, str]]) -> None:
     """items: (message id, label)"""
     if items:
@@ -117,7 +124,8 @@ def store_flags(
             conflicts = [row[0] & UID_MASK for row in rows if row[2] > unchanged_since]
             rows = [row for row in rows if row[2] <= unchanged_since]
         changed = _change_rows(write, mailbox_id, rows, (masks(op, flags), op, words))
-        return FlagsStored(write.current_modseq(), changed, conflicts, missing)
+        before = max([row[2] for row in rows]) if rows else 0
+        return FlagsStored(write.current_modseq(), changed, conflicts, missing, before)
 
 
 def _rows(write: Write, mailbox_id: int, uids: Collection[int]) -> list[Row]:
@@ -282,7 +290,7 @@ def _inherit_keywords(write: Write, source: int, target: int) -> None:
 def copy(database: Database, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
     with database.write() as write:
         _use(write, mailbox_id)
-        use = _use(write, target_id)
+        use, said = _home(write, target_id)
         rows = _transfer_rows(write, mailbox_id, _present(write, mailbox_id, uids))
         first, validity = _take_uids(write, target_id, len(rows))
         if not rows:
@@ -291,7 +299,7 @@ def copy(database: Database, mailbox_id: int, uids: Collection[int], target_id: 
         first_id = write.execute("UPDATE state SET next_id = next_id + ? RETURNING next_id", (len(rows),)).fetchall()[
             0
         ][0] - len(rows)
-        flags = [after_transfer(row[2], "", use) for row in rows]
+        flags = [after_transfer(row[2], "", use, said) for row in rows]
         base = (target_id << UID_BITS) + first
         write.executemany(
             """INSERT INTO message (key, id, content, mailbox_id, modseq, flags, size, received, saved, keywords)
@@ -319,14 +327,14 @@ def move(database: Database, mailbox_id: int, uids: Collection[int], target_id: 
 
 def relocate(write: Write, mailbox_id: int, keys: list[int], target_id: int) -> Copied:
     """Messages get new UIDs in another mailbox and keep their ids; tombstones stay behind."""
-    source_use, target_use = _use(write, mailbox_id), _use(write, target_id)
+    source_use, (target_use, said) = _use(write, mailbox_id), _home(write, target_id)
     rows = _transfer_rows(write, mailbox_id, keys)
     first, validity = _take_uids(write, target_id, len(rows))
     if not rows:
         return Copied(validity, [], [], write.current_modseq())
     modseq, now = write.bump(), time.time()
     base = (target_id << UID_BITS) + first
-    flags = [after_transfer(row[2], source_use, target_use) for row in rows]
+    flags = [after_transfer(row[2], source_use, target_use, said) for row in rows]
     write.executemany(
         f"INSERT INTO expunged (key, id, mailbox_id, modseq) VALUES (?, ?, {mailbox_id}, {modseq})",
         [row[:2] for row in rows],

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echomox.log import logger
-from echomox.store import journal, mailboxes, messages
+from echomox.store import journal, mailboxes, messages, virtual
 from echomox.store.database import FILES_PER_DIRECTORY, UID_BITS, Database, Write
 from echomox.store.disk import Disk
 from echomox.store.insert import insert_rows
@@ -223,6 +223,7 @@ def settle(database: Database, boot: Boot) -> None:
         if epoch < boot.power:
             _drop_broken(write, synced_id)
             _jump(write)
+            virtual.start_anew(write)
         orphans = _orphans(write, synced_id)
         write.execute("UPDATE state SET epoch = ?", (boot.epoch,))
         for path in orphans:

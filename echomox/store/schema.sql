@@ -1,4 +1,4 @@
--- index.db of one account, version 4. Times are Unix seconds, sizes bytes, booleans 0 or 1.
+-- index.db of one account, version 6. Times are Unix seconds, sizes bytes, booleans 0 or 1.
 -- Writers hold one short BEGIN IMMEDIATE transaction; see database.py for the pragmas.
 
 -- The one row of counters. Nothing here is ever given twice, not even after a power cut (see recover.py).
@@ -100,6 +100,32 @@ CREATE TABLE affective_state (
 CREATE TRIGGER content_takes_affect AFTER DELETE ON content
     BEGIN DELETE FROM affective_state WHERE content = old.id; END;
 
+-- What messages are sorted and threaded by; see sortkeys.py. Ids of texts are 0 for "".
+CREATE TABLE sorting (
+    content INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL,              -- the content that was the first of it
+    sent INTEGER NOT NULL,                -- the internal date where the message has no date
+    reply INTEGER NOT NULL,               -- the subject says that it is one, or forwarded
+    subject INTEGER NOT NULL,             -- sort_text.id of the base subject
+    from_box INTEGER NOT NULL,
+    to_box INTEGER NOT NULL,
+    cc_box INTEGER NOT NULL,
+    from_name INTEGER NOT NULL,
+    to_name INTEGER NOT NULL,
+    name INTEGER NOT NULL,                -- hash of the message id, 0 for none
+    refs BLOB NOT NULL                    -- hashes of the references, int64, little-endian
+);
+CREATE TRIGGER content_takes_sorting AFTER DELETE ON content
+    BEGIN DELETE FROM sorting WHERE content = old.id; END;
+CREATE TABLE sort_text (
+    text TEXT PRIMARY KEY,
+    id INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE thread_name (
+    name INTEGER PRIMARY KEY,             -- hash of a message id
+    thread INTEGER NOT NULL
+);
+
 -- Tombstones: what a client that comes back after a year must be told (RFC 7162 3.2.6).
 CREATE TABLE expunged (
     key INTEGER PRIMARY KEY,
@@ -162,6 +188,44 @@ CREATE TABLE annotation (
 ) WITHOUT ROWID;
 CREATE TRIGGER mailbox_takes_annotations AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
     BEGIN DELETE FROM annotation WHERE mailbox_id = old.id; END;
+
+-- Whom mailboxes are shared with (ACL, RFC 4314): account names or "anyone", with "-" before them for negative rights.
+CREATE TABLE acl (
+    mailbox_id INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    rights TEXT NOT NULL,                 -- of imap.acl.RIGHTS, in that order
+    PRIMARY KEY (mailbox_id, who)
+) WITHOUT ROWID;
+CREATE TRIGGER mailbox_takes_acl AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
+    BEGIN DELETE FROM acl WHERE mailbox_id = old.id; END;
+
+-- Mailboxes that are searches (virtual.py). Outside of these tables their ids are negative.
+CREATE TABLE virtual (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    search TEXT NOT NULL,                 -- a SEARCH program as IMAP writes it
+    special_use TEXT NOT NULL,
+    uidvalidity INTEGER NOT NULL,
+    uidnext INTEGER NOT NULL DEFAULT 1,
+    recent INTEGER NOT NULL DEFAULT 1,
+    modseq INTEGER NOT NULL,              -- of the last change of its members
+    seen INTEGER NOT NULL DEFAULT 0       -- modseq of the account up to which members are known
+);
+CREATE TABLE virtual_member (
+    virtual_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,              -- when it came in
+    PRIMARY KEY (virtual_id, uid)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX virtual_member_by_message ON virtual_member (virtual_id, message_id);
+CREATE INDEX virtual_member_by_modseq ON virtual_member (virtual_id, modseq);
+CREATE TABLE virtual_expunged (
+    virtual_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    PRIMARY KEY (virtual_id, uid)
+) WITHOUT ROWID;
 
 -- The tables of the data architecture under their own column names.
 CREATE VIEW v_account AS

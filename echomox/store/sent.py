@@ -7,6 +7,7 @@ longest not written to goes.
 
 from __future__ import annotations
 
+# ruff: noqa: S608  # the texts put into statements are question marks
 from collections.abc import Collection, Sequence
 
 from echomox.store.database import Database
@@ -60,7 +61,8 @@ def note_sent(database: Database, outside: Sequence[str], local: Sequence[str], 
         newest = write.execute("SELECT max(id) FROM correspondent").fetchone()[0]
         if newest > CORRESPONDENTS and newest % _PRUNE_EVERY < len(everybody):
             write.execute(
-                "DELETE FROM correspondent WHERE id IN (SELECT id FROM correspondent ORDER BY last DESC LIMIT -1 OFFSET ?)",
+                "DELETE FROM correspondent WHERE id IN"
+                " (SELECT id FROM correspondent ORDER BY last DESC LIMIT -1 OFFSET ?)",
                 (CORRESPONDENTS,),
             )
     return ""

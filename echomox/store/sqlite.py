@@ -23,7 +23,7 @@ from contextlib import suppress
 
 from echomox.config.paths import Paths
 from echomox.log import logger
-from echomox.store import journal, names, recover
+from echomox.store import acl, journal, names, recover
 from echomox.store.account import SqliteAccount
 from echomox.store.checkpoint import checkpoint
 from echomox.store.committer import SqliteCommitter
@@ -46,6 +46,7 @@ class SqliteEngine:
 
     def __init__(self, paths: Paths, disk: Disk | None = None, boot_id: str = "") -> None:
         self.on_change: Callable[[str, int], None] = _no_bell
+        self.opinion: Callable[[str, str], str | None] = lambda account, mailbox: None
         self.disk = disk or Disk()
         self.data = str(paths.data)
         self.spool = str(paths.spool)
@@ -123,6 +124,7 @@ class SqliteEngine:
         database = Database(directory, account, self.disk)
         database.committed = self._committed
         database.opened = self._opened
+        database.opinion = lambda mailbox: self.opinion(account, mailbox)
         store = self._open[account] = SqliteAccount(database)
         return store
 
@@ -148,6 +150,22 @@ class SqliteEngine:
         # SQLite must not close, here, what the parent has open: the connections are dropped without a word.
         self._left_to_parent = [store.database.release() for store in self._open.values()]
         self._forget()
+
+    # -- what accounts share
+
+    def owners(self, account: str) -> list[str]:
+        return acl.owners(self.data, account)
+
+    def withdraw(self, account: str) -> None:
+        names.account_name(account)
+        for owner in acl.owners(self.data, account):
+            with suppress(NoSuchAccount):
+                store = self.open(owner)
+                for mailbox_id, entries in store.shared().items():
+                    own = {who: None for who in (account, f"-{account}") if who in entries}
+                    if own:
+                        store.set_acl(mailbox_id, own)
+        acl.forget(self.data, account)
 
     # -- what the committer needs
 

@@ -10,18 +10,22 @@ pause, and write, between rows. Columns of `content` are joined only when asked 
 from __future__ import annotations
 
 import json
+import sqlite3
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from echomox.message.structure import Part
 from echomox.store import mailboxes
 from echomox.store.content import FileContent
 from echomox.store.database import UID_BITS, UID_MASK, Database, Read
-from echomox.store.engine import COLUMNS, Changes, Selected, StoreError
+from echomox.store.engine import COLUMNS, ID_DIGITS, Changes, Mailbox, Selected, StoreError
 from echomox.store.flags import SEEN
 
-_HOT = {
+_INSTANCE = f"(SELECT substr(instance, 1, {ID_DIGITS}) || '-' FROM state)"
+HOT = {
     "id": "m.id",
     "uid": f"m.key & {UID_MASK}",
     "modseq": "m.modseq",
@@ -30,6 +34,9 @@ _HOT = {
     "size": "m.size",
     "received": "m.received",
     "saved": "m.saved",
+    "content": "m.content",
+    "email_id": f"{_INSTANCE} || m.content",
+    "thread_id": f"{_INSTANCE} || coalesce((SELECT s.thread FROM sorting s WHERE s.content = m.content), m.content)",
 }
 HOT_CHUNK = 2000  # rows of a statement when only the message table is read
 COLD_CHUNK = 200  # with content, some KiB a row
@@ -46,8 +53,7 @@ def select(database: Database, mailbox_id: int, claim_recent: bool) -> Selected:
     whole = (low, low | UID_MASK)
     with Read(database) as connection:
         mailbox = mailboxes.by_id(database, mailbox_id)
-        keys = connection.execute(f"SELECT key & {UID_MASK} FROM message WHERE key BETWEEN ? AND ? ORDER BY key", whole)
-        uids = array("I", [uid for (uid,) in keys.fetchall()])
+        uids = _uids(connection, mailbox)
         first_unseen = 0
         if mailbox.unseen:
             statement = (
@@ -58,6 +64,23 @@ def select(database: Database, mailbox_id: int, claim_recent: bool) -> Selected:
         words = connection.execute("SELECT name FROM mailbox_keyword WHERE mailbox_id = ? ORDER BY name", (mailbox_id,))
         keywords = tuple(word for (word,) in words.fetchall())
         return Selected(mailbox, uids, recent_from or mailbox.recent, first_unseen, keywords, modseq(database))
+
+
+def _uids(connection: sqlite3.Connection, mailbox: Mailbox) -> array[int]:
+    """All of a mailbox, ascending. Where fewer UIDs are gone than there are messages, these are the ones without a
+    tombstone: every UID below UIDNEXT is of a message or has one, or else their numbers do not add up."""
+    given = mailbox.uidnext - 1
+    if given - mailbox.total < mailbox.total:
+        statement = f"SELECT key & {UID_MASK} FROM expunged WHERE mailbox_id = ?"
+        gone = [uid for (uid,) in connection.execute(statement, (mailbox.id,)).fetchall()]
+        if given - len(gone) == mailbox.total and max(gone, default=0) <= given:
+            there = np.ones(given + 1, bool)
+            there[0] = False
+            there[gone] = False
+            return array("I", np.flatnonzero(there).astype(np.uint32).tobytes())
+    low = mailbox.id << UID_BITS
+    statement = f"SELECT key & {UID_MASK} FROM message WHERE key BETWEEN ? AND ? ORDER BY key"
+    return array("I", [uid for (uid,) in connection.execute(statement, (low, low | UID_MASK)).fetchall()])
 
 
 def _claim_recent(database: Database, mailbox_id: int) -> int:
@@ -95,20 +118,20 @@ def fetch(
 ) -> Iterator[tuple[Any, ...]]:
     if any(column not in COLUMNS for column in columns):
         raise ValueError(f"unknown column in {columns}")
-    hot = all(column in _HOT for column in columns)
-    chosen = ", ".join(_HOT.get(column, f"c.{column}") for column in columns)
+    hot = all(column in HOT for column in columns)
+    chosen = ", ".join(HOT.get(column, f"c.{column}") for column in columns)
     join = "" if hot else "JOIN content c ON c.id = m.content "
     size = HOT_CHUNK if hot else COLD_CHUNK
     statement = f"SELECT {chosen}, m.key FROM message m {join}WHERE m.key BETWEEN ? AND ? ORDER BY m.key LIMIT {size}"
     base = mailbox_id << UID_BITS
     bounds = (base + min(max(low, 0), MAX_UID), base + min(max(high, 0), MAX_UID))
-    rows = _rows(database, statement, bounds, size)
+    rows = rows_of(database, statement, bounds, size)
     if "parts" in columns:
-        return _with_parts(rows, columns.index("parts"))
+        return with_parts(rows, columns.index("parts"))
     return rows
 
 
-def _rows(database: Database, statement: str, bounds: tuple[int, int], size: int) -> Iterator[tuple[Any, ...]]:
+def rows_of(database: Database, statement: str, bounds: tuple[int, int], size: int) -> Iterator[tuple[Any, ...]]:
     low, high = bounds
     while low <= high:
         rows = database.execute(statement, (low, high)).fetchall()
@@ -123,7 +146,7 @@ def load_parts(text: str) -> tuple[Part, ...]:
     return tuple(Part(*values) for values in json.loads(text))
 
 
-def _with_parts(rows: Iterator[tuple[Any, ...]], place: int) -> Iterator[tuple[Any, ...]]:
+def with_parts(rows: Iterator[tuple[Any, ...]], place: int) -> Iterator[tuple[Any, ...]]:
     for row in rows:
         yield (*row[:place], load_parts(row[place]), *row[place + 1 :])
 

@@ -1,6 +1,6 @@
 """Text as the search compares it, and as the full-text index cuts it into terms. Pure.
 
-`fold` takes the difference of upper and lower case out. It looks at no neighbours, so that a part of a folded text is
+`fold` makes equal what i;unicode-casemap holds for equal. It looks at no neighbours, so that a part of a folded text is
 the folded part, and "contains" may be asked of folded texts (RFC 9051 6.4.4, RFC 5051).
 
 A term is a maximal run of letters, digits, marks and other characters of words; what parts words (white space,
@@ -12,6 +12,8 @@ the text's terms; a string of several runs can only be where all their terms are
 from __future__ import annotations
 
 import re
+import unicodedata
+from itertools import pairwise
 from typing import NamedTuple
 
 Folded = bytes | str
@@ -32,10 +34,40 @@ _ASCII_WORDS = bytes(code if chr(code).isalnum() or code == 0x5F else 0x20 for c
 LONGEST_PAIRS = 16  # of a long run without spaces, so many pairs are looked up; the text is asked in any case
 
 
+class _Decomposed(dict[int, str]):
+    """By character: what it is made of, in lower case. Syllables of Hangul have no decomposition in UnicodeData."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        made = letter if 0xAC00 <= code <= 0xD7A3 else unicodedata.normalize("NFKD", letter).lower()
+        self[code] = made
+        return made
+
+
+_DECOMPOSED = _Decomposed()
+
+
 def fold(text: str) -> str:
-    """Lower case; the two small sigmas are one letter."""
+    """What i;unicode-casemap holds for equal (RFC 5255 4.6, RFC 5051 2) becomes equal: upper and lower case, composed
+    and decomposed letters, forms of one letter. In lower case, where the collation has upper."""
     text = text.lower()
-    return text if text.isascii() else text.replace("\u03c2", "\u03c3")
+    if text.isascii():
+        return text
+    if not unicodedata.is_normalized("NFKD", text):
+        text = text.translate(_DECOMPOSED)
+    return text.replace("\u03c2", "\u03c3").replace("\u0131", "i")
+
+
+def words(folded: str) -> list[tuple[str, bool]]:
+    """The words of a text, each once, in order; True for pairs of letters of a script without spaces."""
+    found: dict[tuple[str, bool], None] = {}
+    for match in _RUN.finditer(folded):
+        run = match[1]
+        if run is None:
+            found[match[0], False] = None
+        else:
+            found.update(dict.fromkeys((run[n : n + 2], True) for n in range(max(1, len(run) - 1))))
+    return list(found)
 
 
 def octets(text: str) -> bytes:
@@ -59,12 +91,51 @@ def terms(folded: Folded) -> set[bytes]:
     return {octets(term) for term in found}
 
 
+_PAIR = re.compile(rb"(?<![0-9a-z_\x80-\xff])([0-9a-z_\x80-\xff]+) (?=([0-9a-z_\x80-\xff]{1,4}))")
+PAIR = 4  # octets of each word of a pair
+_ASCII_MARKS = re.compile(rb"[^0-9a-z_]+")
+MARKS_KEPT = 64  # characters of a run of marks in one term
+MARKS_ASKED = 32
+
+
+def pairs(folded: Folded) -> set[bytes]:
+    """Where two words meet with one blank between: the last octets of the first, the first ones of the second. So a
+    text is not asked for words that are in it, but not side by side; and not for "of the" at all."""
+    data = folded if isinstance(folded, bytes) else octets(folded)
+    return {b"%b %b" % (first[-PAIR:], second) for first, second in _PAIR.findall(data)}
+
+
+def marks(folded: Folded) -> set[bytes]:
+    """What stands between words: all runs of blanks and punctuation. A long run gives pieces that overlap, so that any
+    MARKS_ASKED characters of it are in one."""
+    if isinstance(folded, bytes):
+        runs = {run.decode("latin-1") for run in set(_ASCII_MARKS.findall(folded))}
+    else:
+        runs = set(_RUN.split(folded)[::2])
+    found = set()
+    for run in runs:
+        step = MARKS_KEPT - MARKS_ASKED
+        for start in range(0, max(len(run) - MARKS_ASKED, 1), step):
+            found.add(_mark(run[start : start + MARKS_KEPT]))
+    found.discard(b"")
+    return found
+
+
+def _mark(run: str) -> bytes:
+    """Terms have no newlines; \1 stands for itself elsewhere."""
+    return octets(run.translate(_NO_NEWLINES))
+
+
+_NO_NEWLINES = {10: "\2", 1: "\3"}
+
+
 class Plan(NamedTuple):
     """Where a string can be. needles: each must be in the text "\nterm\nterm\n" of the terms; exact: a text with
-    such terms has the string for sure."""
+    such terms has the string for sure; pairs: the same as needles, in the terms of `pairs`."""
 
     needles: tuple[bytes, ...]
     exact: bool
+    pairs: tuple[bytes, ...] = ()
 
 
 def plan(text: str) -> Plan | None:
@@ -77,7 +148,37 @@ def plan(text: str) -> Plan | None:
         return None
     run = runs[0]
     alone = run.end() - run.start() == len(text) and (run[1] is None or len(run[1]) <= 2)
-    return Plan(tuple(needles), alone)
+    met = [
+        _meeting(text, left, right)
+        for left, right in pairwise(runs)
+        if left[1] is None and right[1] is None and text[left.end() : right.start()] == " "
+    ]
+    return Plan(tuple(needles), alone, tuple(met))
+
+
+def _meeting(text: str, left: re.Match[str], right: re.Match[str]) -> bytes:
+    """What two neighbours leave among the pairs. A border can be told only where ASCII stands: a text's other marks
+    are octets of words there."""
+    first, second = octets(left[0]), octets(right[0])
+    before, after = text[: left.start()][-1:], text[right.end() :][:1]
+    start = b"\n" if len(first) >= PAIR or (before and before.isascii()) else b""
+    end = b"\n" if len(second) >= PAIR or (after and after.isascii()) else b""
+    return start + first[-PAIR:] + b" " + second[:PAIR] + end
+
+
+def plan_pair(text: str) -> Plan | None:
+    """The same for two short words and a blank, in the sections of pairs; else None."""
+    runs = list(_RUN.finditer(text))
+    if len(runs) != 2 or any(run[1] is not None or len(octets(run[0])) > PAIR for run in runs):
+        return None
+    return Plan((octets(text),), True) if text == f"{runs[0][0]} {runs[1][0]}" else None
+
+
+def plan_marks(text: str) -> Plan | None:
+    """The same for a string without a word, in the sections of marks; None when it is too long."""
+    if not 0 < len(text) <= MARKS_ASKED or _RUN.search(text) or "\1" in text or "\2" in text or "\3" in text:
+        return None
+    return Plan((_mark(text),), True)
 
 
 def _needles(match: re.Match[str], length: int) -> list[bytes]:

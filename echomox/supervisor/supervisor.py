@@ -439,9 +439,9 @@ class Supervisor:
 
 
 def _fingerprint(static: Static) -> tuple[tuple[int, int, int], ...]:
-    """What changes when certificate or key are replaced under the same name."""
+    """What changes when certificate, key or the filter's rules are replaced under the same name."""
     found = []
-    for name in (static.tls.certificate, static.tls.key):
+    for name in (static.tls.certificate, static.tls.key, static.filter.rules):
         if name:
             entry = os.stat(name)
             found.append((entry.st_ino, entry.st_mtime_ns, entry.st_size))

@@ -2,7 +2,8 @@
 
     python -m tests.bench [--runs 3] [--seconds 6] [--only deliver,fetch] [--corpus DIR-or-tar] [--json FILE]
 
-Each row runs on its own fresh server; those of the filter are in tests/bench/filter.py. "CPU ms" is the server's
+Each row runs on its own fresh server; those of the filter are in tests/bench/filter.py, those
+of mail in and out of the world in tests/bench/mail.py. "CPU ms" is the server's
 processor time per operation: read it rather than the rate when the machine is busy. "bound" says which resource was
 nearest to its limit: the cores (client and server share them), or the disk. Speed is never asserted here: figures are
 printed, and compared by people.
@@ -20,13 +21,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import filter as filter_bench
+from tests.bench import imap as imap_bench
+from tests.bench import mail as mail_bench
 from tests.bench import measure
+from tests.bench import memory as memory_bench
 from tests.corpus import sample
 
 COMMANDS = Path(sys.executable).parent
@@ -58,9 +62,12 @@ ROWS = (
 
 
 class Server:
-    """A demo server in a scratch directory, without the limits on rates and connections."""
+    """A demo server in a scratch directory, without the limits on rates and connections. prepare: is given the
+    directory before the start."""
 
-    def __init__(self, accounts: int, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, accounts: int, options: tuple[str, ...] = (), prepare: Callable[[Path], None] | None = None
+    ) -> None:
         self.scratch = tempfile.TemporaryDirectory(prefix="echomox-bench-")
         directory = Path(self.scratch.name) / "demo"
         command = [
@@ -78,6 +85,8 @@ class Server:
             *options,
         ]
         self.facts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        if prepare:
+            prepare(directory)
         program, *arguments = self.facts["start"]
         began = time.perf_counter()
         self.process = subprocess.Popen(
@@ -120,6 +129,7 @@ class Server:
 
         for account in self.facts["accounts"][: row.accounts]:
             imap = imaplib.IMAP4("127.0.0.1", self.facts["ports"]["imap"])
+            imap.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # it sends an APPEND in pieces
             imap.login(account["address"], account["password"])
             for serial in range(count // 2):
                 imap.append("Junk", "($Junk)", None, sample.spam(serial))  # type: ignore[arg-type]
@@ -245,7 +255,10 @@ def main() -> None:
         results.append(result)
         for what, rate, cpu, notes in lines(result):
             print(f"{what:<48}{rate:>12}{cpu:>8}  {notes}", flush=True)
+    results += imap_bench.run(words, lambda: Server(4))
     results += filter_bench.run(words, options.runs, options.seconds)
+    results += mail_bench.run(Server, words, options.runs, options.seconds)
+    results += memory_bench.run(Server, words)
     if not options.no_corpus and not words:
         from tests.bench.corpus import run as run_corpus
 

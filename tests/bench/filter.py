@@ -43,6 +43,7 @@ from echomox.ipc.schema import Classify
 from echomox.log import Log, Sink
 from shm.weights import WeightBuffer, weights_size
 from tests.bench import corpus, measure
+from tests.bench.training import training
 from tests.corpus import sample
 from workers.classifier import Classifier, settle
 
@@ -67,7 +68,8 @@ ROWS = (
     Row("filter: everything, one by one at half load", "all", 1, True),
 )
 MEMORY = "filter: memory of an account in a classifier"
-NAMES = (*(row.name for row in ROWS), MEMORY)
+TRAINING = "filter: training"
+NAMES = (*(row.name for row in ROWS), MEMORY, TRAINING)
 
 
 # -- the classifier's process ------------------------------------------------------
@@ -134,6 +136,7 @@ class Place(NamedTuple):
     spool: Path
     requests: list[bytes]
     source: str
+    lessons: list[tuple[bytes, str]]
 
 
 class Peer:
@@ -173,7 +176,7 @@ def prepare(directory: Path) -> Place:
         (spool / "bench" / str(number)).write_bytes(data)
         request = Classify("bench", (ACCOUNT,), None, f"bench/{number}", "a@b.example", "192.0.2.1", "mx", True, ())
         requests.append(encode(request, number + 1))
-    return Place(directory, accounts, spool, requests, source)
+    return Place(directory, accounts, spool, requests, source, lessons)
 
 
 def _mails(directory: Path) -> tuple[list[tuple[bytes, str]], list[bytes], str]:
@@ -308,6 +311,12 @@ def run(words: Sequence[str], runs: int, seconds: float) -> list[dict[str, Any]]
         if MEMORY in wanted:
             results.append({"row": MEMORY} | {key: round(value, 1) for key, value in memory(place).items()})
             print(line(results[-1]), flush=True)
+        if TRAINING in wanted:
+            directory = Path(scratch, "training")
+            directory.mkdir()
+            rates = training(directory, place.lessons)
+            results.append({"row": TRAINING, "source": place.source} | {k: round(v, 1) for k, v in rates.items()})
+            print(line(results[-1]), flush=True)
     return results
 
 
@@ -316,6 +325,10 @@ def line(result: dict[str, Any]) -> str:
     if "private_kib" in result:
         sizes = f"{result['private_kib']} KiB, mapped files {result['mapped_kib']} KiB"
         return f"{name}{'':>18}  {sizes}; read-out of the reservoir {result['reservoir_kib']} KiB"
+    if "outbox_rate" in result:
+        notes = f"of a core: {result['outbox_rate_of_a_core']:,.0f}, anew {result['retrain_rate_of_a_core']:,.0f}/s"
+        notes += f"; anew {result['retrain_rate']:,.0f}/s; one correction {result['correction_cpu_ms']} ms"
+        return f"{name}{result['outbox_rate']:>10,.0f}/s{'':>8}  {notes}"
     if "p99" in result:
         return f"{name}{result['rate']:>10,.0f}/s{'':>8}  p50 {result['p50']} ms, p99 {result['p99']} ms"
     notes = f"{result['rate_of_a_core']:,.0f}/s of a core; {result['source']}; driver {result['driver_cores']} cores"

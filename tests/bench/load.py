@@ -72,8 +72,8 @@ class Connection:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def open(cls, port: int) -> Any:
-        source = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
+    async def open(cls, port: int, source: str = "") -> Any:
+        source = source or f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24, local_addr=(source, 0))
         self = cls(reader, writer)
         await self.reader.readline()
@@ -116,7 +116,7 @@ class Imap(Connection):
             if not chunk:
                 raise ConnectionError("closed")
             chunks.append(chunk)
-            tail = (tail + chunk)[-400:]
+            tail = (tail + chunk)[-4096:]  # a tagged line may be long: LOGIN tells all capabilities
             at = tail.rfind(b"\r\n" + tag) if len(chunks) > 1 or not tail.startswith(tag) else -2
             if at != -1 and tail.endswith(b"\r\n"):
                 if not tail[at + 2 :].startswith(tag + b"OK"):

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echomox.config.paths import Paths
-from echomox.imap.search import And, Body, HasFlag, Header, Key, Not, Or, Text, When
+from echomox.imap.search import And, Body, Fuzzy, HasFlag, Header, Key, Not, Or, Text, When
 from echomox.store import fill, fulltext, search
-from echomox.store.engine import Target
+from echomox.store.engine import AccountStore, Target
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.verify import verify
 from tests.contract.stores import ALICE, BOB, add_all, addition, message
@@ -53,6 +53,15 @@ SOURCES = [
     message("empty", ""),
     b"Subject: broken\r\nContent-Type: text/plain; charset=utf-16\r\n\r\n" + "wide words".encode("utf-16"),
     b"X-Raw: J\xf6rg\r\nSubject:tight\r\nnot a field\r\n\r\nbare\nlines \xff\xfe\r\n",
+    message(
+        "phrases of the",
+        "one of the best of  the rest, oof therein -- at\r\nthe end of the day !!! " + "=" * 90 + "\r\n",
+    ),
+    message(
+        "marks",
+        "\u201cof the\u201d \u2014 it \u201cis\u201d so\u2026 of\r\nthe; (a b) is it -- \u00e9t\u00e9 la\r\n",
+        UTF8,
+    ),
 ]
 STRINGS = """some words|WORDS|word|ords, h|s, here|foo_bar|o_b|bar-baz|baz.|here: foo|the second|.|\r\n|line\r\n|-|1
 e|ab|grü|GRÜSSE|Grüße|öln|softened|äöü|wien|strasse|straße|ßE|οδοσ|ΟΔΟΣ|σίσυφος|ς|déjà|dé|xxxx|x
@@ -63,6 +72,9 @@ first part|part|enclosed|enclosed Über|über|x-inner: yes|inner words|hidden
 carol|ümläut|carol@example|list-id|list.example|nothing|nothing here|subject: zeta|subject: z|zeta message
 🎉|🎉🎉 t|party 🎉|istanbul|i̇stanbul|kelvin|elvin|fine|ﬁne|été|e\u0301t|wide words|jörg
 tight|:tight|subject:tight|not a field|bare
+of the|of  the|oof the|of there|one of the|of the best|the end of the day|of the day|at the|the rest|a b|(a b)
+b) is|is it|“of the”|“of the|of the”|it “is|is” so|so… of|é la|été la| of the |, |--|!!!| -- |==========| !!! =|(|”
+— |… |of the rest|it is
 delivered-to: alice|alice|to: bob|bob <bob|message-id|nov 2026|10:00:00 +0100|no such text|q|plain onemessage|oneMessage
 and clove|cinnamon and clove|\u00a0|\x00|\x01|   |10|2026 10|example.org|exam""".replace("\n", "|").replace(
     "\r|", "\r\n|"
@@ -124,7 +136,7 @@ def answers(engine: SqliteEngine, keys: list[Key], mailbox: str = "INBOX") -> li
 def scanned(engine: SqliteEngine, keys: list[Key], mailbox: str = "INBOX") -> list[list[int]]:
     """By reading every message."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search.fulltext, "opened", lambda database: None)
+        patch.setattr(fulltext, "opened", lambda database: None)
         return answers(engine, keys, mailbox)
 
 
@@ -161,10 +173,58 @@ def test_the_scan_is_right(engine: SqliteEngine) -> None:
 
 def test_the_index_is_used(engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert index(engine) == len(SOURCES)
-    monkeypatch.setattr(search, "_messages", lambda view, uids: pytest.fail("read"))
-    assert answers(engine, [Text("kelvin"), Body("天"), Header("subject", "a o"), Header("list-id", "")]) == [
-        [10], [5], [], [9],
-    ]  # fmt: skip
+    monkeypatch.setattr(search, "messages", lambda view, uids: pytest.fail("read"))
+    table: list[tuple[Key, list[int]]] = [
+        (Text("kelvin"), [10]),
+        (Body("天"), [5]),
+        (Header("subject", "a o"), []),
+        (Header("list-id", ""), [9]),
+        (Text("of the"), [14, 15]),
+        (Body("is it"), [15]),
+        (Text("the rest of"), []),
+        (Body("--"), [7, 14, 15]),
+        (Body("="), [7, 14]),
+    ]
+    assert answers(engine, [key for key, _ in table]) == [uids for _, uids in table]
+
+
+FUZZY: list[tuple[Key, list[int]]] = [
+    (Text("kelvn"), [10]),
+    (Body("wrods"), [1, 8, 12]),
+    (Body("softend"), [2]),
+    (Header("subject", "qutoed"), [2]),
+    (Text("carl"), [9]),
+    (Header("cc", "crol"), [9]),
+    (Text("some wrods nowhere"), [1]),  # two of three
+    (And((Body("words"), Not(Body("some")))), [8, 12]),
+    (Or(Body("partyy"), HasFlag("\\Flagged")), [10]),
+    (Body("世界"), [5]),
+]
+
+
+def test_fuzzy(engine: SqliteEngine) -> None:
+    """The same from the index and from the messages, with the same scores."""
+    keys: list[Key] = [Fuzzy(key) for key, _ in FUZZY]
+    expected = dict(zip(map(repr, keys), [uids for _, uids in FUZZY]))
+    assert dict(zip(map(repr, keys), scanned(engine, keys))) == expected
+    store = engine.open(ALICE)
+    inbox = store.mailbox("INBOX").id
+    before = [scores(store, inbox, key) for key in keys]
+    index(engine)
+    assert dict(zip(map(repr, keys), answers(engine, keys))) == expected
+    assert [scores(store, inbox, key) for key in keys] == before
+    assert before[0] == {10: 52} and before[3] == {2: 65} and before[7][8] == 90
+
+
+def scores(store: AccountStore, mailbox_id: int, key: Key) -> dict[int, int]:
+    uids = store.search(mailbox_id, key, store.select(mailbox_id, False).uids)
+    steps = store.scoring(mailbox_id, key, uids)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: dict[int, int] = end.value
+            return found
 
 
 def test_all_of_it_half_of_it_and_copies(engine: SqliteEngine) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from echomox.store.engine import Engine, Flag, FlagOp, Login
-from tests.contract.stores import ALICE, add
+from echomox.store.engine import Engine, Flag, FlagOp, Login, Target
+from tests.contract.stores import ALICE, add, add_all, addition, message
 
 JUNK, NOTJUNK = int(Flag.JUNK), int(Flag.NOTJUNK)
 ADD, REMOVE, SET = FlagOp.ADD, FlagOp.REMOVE, FlagOp.SET
@@ -112,3 +112,60 @@ def test_logins_are_listed_newest_first_and_kept_thirty_days(engine: Engine) -> 
     for n in range(70):
         store.log_login(Login(now + 40 * 86_400 + n, "alice@example.test", "imap", "plain", "bad", "192.0.2.1"))
     assert min(login.time for login in store.logins()) == now + 40 * 86_400
+
+
+BY_NAME = {"Archive": "ham", "Spam": "spam", "INBOX": "", "Trash": "ham"}
+"""What the options of the account say (F07); of other mailboxes nothing."""
+BY_OPTION = [
+    ("INBOX", 0, "Archive", NOTJUNK, ["ham"]),
+    ("INBOX", JUNK, "Archive", NOTJUNK, ["ham"]),
+    ("Archive", NOTJUNK, "INBOX", 0, [""]),
+    ("Archive", NOTJUNK, "Spam", JUNK, ["spam"]),
+    ("INBOX", 0, "Junk", JUNK, ["spam"]),
+    ("Junk", JUNK, "INBOX", 0, [""]),
+    ("Junk", JUNK, "Drafts", 0, [""]),
+    ("INBOX", 0, "Sent", 0, []),
+]
+
+
+@pytest.mark.parametrize("move", [True, False])
+@pytest.mark.parametrize("source, flags, target, expected_flags, expected", BY_OPTION)
+def test_mailboxes_say_what_the_options_say(
+    engine: Engine, source: str, flags: int, target: str, expected_flags: int, expected: list[str], move: bool
+) -> None:
+    if source == "Junk" and not move:  # a copy takes nothing out of Junk
+        expected_flags = 0 if target == "INBOX" else JUNK
+        expected = [""] if target == "INBOX" else []
+    store = engine.open(ALICE)
+    store.create_mailbox("Spam")
+    added = add(engine, source, flags=flags)
+    engine.opinion = lambda account, mailbox: BY_NAME.get(mailbox) if account == ALICE else None
+    there = store.mailbox(target).id
+    (store.move if move else store.copy)(added.mailbox_id, [added.uid], there)
+    assert [row[0] & (JUNK | NOTJUNK) for row in store.fetch(there, 1, 0xFFFFFFFF, ["flags"])] == [expected_flags]
+    assert labels(engine) == expected
+
+
+@pytest.mark.parametrize(
+    "mailbox, learn, flags, expected",
+    [
+        ("Archive", True, NOTJUNK, ["ham"]),
+        ("Archive", False, NOTJUNK, ["ham"]),
+        ("Spam", False, JUNK, ["spam"]),
+        ("INBOX", False, 0, []),
+        ("Drafts", False, 0, []),
+        ("Junk", False, 0, []),
+        ("Rejects", False, 0, []),
+    ],
+)
+def test_a_delivery_is_learnt_by_the_options_but_not_where_the_filter_puts_mail(
+    engine: Engine, mailbox: str, learn: bool, flags: int, expected: list[str]
+) -> None:
+    store = engine.open(ALICE)
+    store.create_mailbox("Spam")
+    says = {**BY_NAME, "Junk": "spam", "Rejects": "spam"}
+    engine.opinion = lambda account, name: says.get(name)
+    one = addition(message(), [Target(ALICE, mailbox)], learn=learn, delivered=not learn)
+    add_all(engine, [one])
+    assert [row[0] for row in store.fetch(store.mailbox(mailbox).id, 1, 0xFFFFFFFF, ["flags"])] == [flags]
+    assert labels(engine) == expected

@@ -125,7 +125,7 @@ def test_store_flags(engine: Engine, flags, keywords, op, put, words, expected, 
     before = store.modseq()
     result = store.store_flags(store.mailbox("INBOX").id, [uid], op, put, words)
     assert result.changed == [(uid, expected, expected_words)]
-    assert result.modseq == store.modseq() == before + 1
+    assert (result.before, result.modseq) == (before, before + 1) == (before, store.modseq())
     assert rows(engine) == [(uid, expected, expected_words)]
 
 
@@ -309,3 +309,35 @@ def test_ten_thousand_uids_at_once(engine: Engine) -> None:
     inbox = store.mailbox("INBOX").id
     result = store.store_flags(inbox, range(1, 10_001), ADD, 1, ())
     assert (len(result.changed), len(result.missing)) == (20, 9980)
+
+
+def test_content_from_fetched_columns_is_that_of_the_look_up(engine: Engine) -> None:
+    for number in range(3):
+        add(engine, source=message(f"m{number}"), prefix=b"P: %d\r\n" % number)
+    store = engine.open(ALICE)
+    inbox, archive = store.mailbox("INBOX").id, store.mailbox("Archive").id
+    store.copy(inbox, [1, 2], archive)
+    store.move(inbox, [3], archive)
+    for mailbox in ("INBOX", "Archive"):
+        for identity, *columns in rows(engine, mailbox, "id content prefix size"):
+            content = store.content_of(*columns)
+            assert content.read() == store.content(identity).read()
+            assert (content.size, content.prefix_size) == (columns[2], len(columns[1]))
+            content.close()
+
+
+@pytest.mark.parametrize("gone", [(), (1,), (40,), (7, 8, 9, 20), tuple(range(1, 31)), tuple(range(1, 41))])
+def test_the_picture_of_a_mailbox_has_what_is_there(engine: Engine, gone: tuple[int, ...]) -> None:
+    """Few gone or many, by all ways of going; another mailbox's do not count."""
+    fill(engine, 40)
+    store = engine.open(ALICE)
+    inbox, archive = store.mailbox("INBOX").id, store.mailbox("Archive").id
+    store.copy(inbox, range(1, 41), archive)
+    store.remove(archive, range(1, 20))
+    half = len(gone) // 2
+    store.move(inbox, gone[:half], archive)
+    store.remove(inbox, gone[half:])
+    left = [uid for uid in range(1, 41) if uid not in gone]
+    assert list(store.select(inbox, False).uids) == left
+    fill(engine, 2)
+    assert list(store.select(inbox, False).uids) == [*left, 41, 42]

@@ -22,7 +22,7 @@ from echomox.imap.search import (
     Text,
     When,
 )
-from echomox.store import search
+from echomox.store import search, translate
 from echomox.store.engine import Engine, FlagOp, Target
 from tests.contract.stores import ALICE, add_all, addition, message
 
@@ -126,7 +126,7 @@ def test_every_key(filled: Engine, indexed: bool, monkeypatch: pytest.MonkeyPatc
 
 
 def test_searching_in_steps_gives_the_same(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SLICE", -1.0)
+    monkeypatch.setattr(translate, "SLICE", -1.0)
     store = filled.open(ALICE)
     inbox = store.mailbox("INBOX").id
     uids = store.select(inbox, False).uids

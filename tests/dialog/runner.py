@@ -5,13 +5,16 @@
     @login-other 1          the same as the second account, which has quotas
     @connect 3              a connection that only was greeted
     @deliver INBOX 3        messages into a mailbox, from outside of all connections
+    @mail INBOX Subject: a|From: b@example.test||text    one message, "|" for the end of a line
     @flags INBOX 2 \\Seen    another process adds a flag to a UID;  @expunge INBOX 2  removes one
+    @virtual Unread UNSEEN  a mailbox that is a search; a special use may follow
+    @repair bumpuidvalidity INBOX   another process repairs
     @close 2                a client goes away without a word
     1> A1 NOOP              what a client sends, with CR LF;  1>> without (literals)
     1< * $n EXISTS          the next line it gets
 
 In an expected line `$name` is what stood there the first time (a word) and has to be the same from then on,
-`...` is anything. Every line that a client gets must be expected. `1-` says that nothing more has come; `1.`
+`...` is anything. Every line that a client gets must be expected, but for the MAILBOXID of SELECT. `1-` says that nothing more has come; `1.`
 that the server closes."""
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from tests.dialog.server import OTHER, Connection, Server
 
 WORD = re.compile(r"\$([a-z]\w*)|(\.\.\.)")
 STEP = re.compile(r"(\d)(>>|>|<|-|\.)(?: (.*))?")
+
+
+MAILBOXID = b"* OK [MAILBOXID ("
 
 
 class Mismatch(AssertionError):
@@ -98,6 +104,8 @@ class Play:
     async def expect(self, connection: Connection, text: str) -> None:
         try:
             line = await connection.line()
+            if line is not None and line.startswith(MAILBOXID) and "MAILBOXID" not in text:
+                line = await connection.line()
         except TimeoutError:
             raise self.wrong(text, b"(nothing)") from None
         got = (line if line is not None else b"(closed)").decode("utf-8", "surrogateescape")
@@ -144,6 +152,12 @@ async def deliver(
         await play.server.deliver(mailbox, text.encode(), account)
 
 
+async def mail(play: Play, mailbox: str, *words: str) -> None:
+    """A message of its own: lines with "|" between them, an empty one before the text."""
+    text = "\r\n".join(" ".join(words).split("|")) + "\r\n"
+    await play.server.deliver(mailbox, text.encode())
+
+
 async def flags(play: Play, mailbox: str, uid: str, flag: str) -> None:
     from echomox.imapd.flags import FLAGS
     from echomox.store.engine import FlagOp
@@ -158,12 +172,25 @@ async def expunge(play: Play, mailbox: str, *uids: str) -> None:
     store.remove(store.mailbox(mailbox).id, [int(uid) for uid in uids])
 
 
+async def repair(play: Play, task: str, mailbox: str) -> None:
+    play.server.engine.open("mrc").repair(task, mailbox)
+
+
+async def virtual(play: Play, name: str, *search: str) -> None:
+    use = search[-1] if search[-1].startswith("\\") else ""
+    words = search[:-1] if use else search
+    play.server.engine.open("mrc").define_virtual(name, " ".join(words), use)
+
+
 DIRECTIVES: dict[str, Callable[..., Awaitable[None]]] = {
     "login": login,
     "login-other": login_other,
     "connect": connect,
     "close": close,
     "deliver": deliver,
+    "mail": mail,
     "flags": flags,
     "expunge": expunge,
+    "virtual": virtual,
+    "repair": repair,
 }

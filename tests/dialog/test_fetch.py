@@ -186,3 +186,24 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(tmp_path: Path
             assert not server.service.sessions and not server.service.hubs
 
     asyncio.run(run())
+
+
+def test_changed_since_finds_the_changed_ones_in_any_set(tmp_path: Path) -> None:
+    """RFC 7162 3.1.4.1; the few that have changed are looked up, whatever ranges the client names."""
+
+    async def run() -> None:
+        async with serving(tmp_path) as server:
+            for _ in range(40):
+                await server.deliver("INBOX", FILE)
+            client = await selected(server)
+            highest = server.engine.open("mrc").modseq()
+            await client.command(b"ENABLE CONDSTORE")
+            for number in (2, 3, 4, 9, 20, 31, 40):
+                await client.command(b"STORE %d +FLAGS.SILENT (\\Flagged)" % number)
+            for asked in ("1:*", "3:20", "1,3,5:9,21:31", "4", "10:19", "*", "2:3,31:35,40"):
+                answer = await client.command(f"FETCH {asked} (FLAGS) (CHANGEDSINCE {highest})".encode())
+                whole = await client.command(f"FETCH {asked} (FLAGS MODSEQ)".encode())
+                modseqs = [(line, int(line.partition(b"MODSEQ (")[2].partition(b")")[0])) for line in whole[:-1]]
+                assert answer[:-1] == [line for line, modseq in modseqs if modseq > highest], asked
+
+    asyncio.run(run())

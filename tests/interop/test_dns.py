@@ -129,12 +129,12 @@ class Daemon:
         self.file = log.open("wb")
         self.process = subprocess.Popen(command, stdout=self.file, stderr=self.file, stdin=subprocess.DEVNULL)
 
-    def wait_for(self, port: int, *question: str, seconds: float = 20) -> str:
+    def wait_for(self, port: int, *question: str, seconds: float = 20, server: str = "127.0.0.1") -> str:
         """Until the server answers a question with something."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             done = subprocess.run(
-                [need("kdig"), "@127.0.0.1", "-p", str(port), "+short", "+timeout=1", "+retry=0", *question],
+                [need("kdig"), f"@{server}", "-p", str(port), "+short", "+timeout=1", "+retry=0", *question],
                 capture_output=True, timeout=10,
             )  # fmt: skip
             text = done.stdout.decode().strip()

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import ipaddress
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,6 +196,11 @@ class Names:
             daemon = Daemon(*host.prefix, need("unbound"), "-c", str(file), "-d", log=file.with_suffix(".log"))
             self.daemons.append(daemon)
             _wait(daemon, host, f"127.0.0.1@{host.resolver_port}", "test", "SOA")
+
+    def change(self, lines: str) -> None:
+        """Other records than before, signed and served; what resolvers remember they may keep for its time to live."""
+        self._write(lines)
+        self.daemons[0].process.send_signal(signal.SIGHUP)  # Knot reads its zones again
 
     def stop(self) -> None:
         for daemon in reversed(self.daemons):

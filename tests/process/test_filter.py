@@ -9,14 +9,18 @@ import os
 import signal
 import sqlite3
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.process.harness import Server, command, wait_until
+from echomox.filter.ahead import helpers
+from tests.process.harness import Server, alive, children_of, command, wait_until
 
-NUMBER = 40
+NUMBER = 160
+"""More than ahead.WORTH."""
 
 
 def mail(number: int, spam: bool) -> bytes:
@@ -88,6 +92,42 @@ def test_retraining_beside_the_server_gives_the_same(server: Server) -> None:
     same = ("MessageTotal", "MessageHam", "MessageSpam", "words", "ready")
     assert [after[name] for name in same] == [before[name] for name in same]
     echomox(server, "filter", "retrain", "nobody", code=1)
+
+
+def helpers_while(server: Server, argv: list[str], seen: Callable[[int], None]) -> tuple[set[int], int]:
+    """(processes that the trainer forked, exit code) while a command runs. seen: called with the first of them."""
+    trainer, found = server.workers()["trainer.0"], set[int]()
+    line = [*command("echomox"), "--config", str(server.root / "config"), *argv]
+    running = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while running.poll() is None:
+        new = set(children_of(trainer)) - found
+        if new and not found:
+            seen(min(new))
+        found |= new
+        time.sleep(0.005)
+    running.communicate()
+    return found, running.returncode
+
+
+@pytest.mark.skipif(helpers() < 1, reason="one core only")
+def test_a_retraining_is_helped_by_processes_that_end_with_it(server: Server) -> None:
+    before = stats(server)
+    trainer = server.workers()["trainer.0"]
+    for kill in (None, signal.SIGKILL):
+        found, code = helpers_while(
+            server, ["filter", "retrain", name_of(server)], lambda pid, kill=kill: kill and os.kill(pid, kill)
+        )
+        assert len(found) == helpers() and code == 0
+        assert not any(alive(pid) for pid in found)
+    found, code = helpers_while(
+        server, ["filter", "retrain", name_of(server)], lambda pid: os.kill(trainer, signal.SIGKILL)
+    )
+    assert code != 0
+    wait_until(lambda: not any(alive(pid) for pid in found), 10, "helpers without a trainer gone")
+    wait_until(lambda: "trainer.0" in server.workers(), 20, "a new trainer")
+    same = ("MessageTotal", "MessageHam", "MessageSpam", "words")
+    assert [stats(server)[name] for name in same] == [before[name] for name in same]
+    assert asked(server, "filter", "retrain", name_of(server))["messages"] == NUMBER
 
 
 def test_replay_beside_the_server_changes_nothing(server: Server) -> None:

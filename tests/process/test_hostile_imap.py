@@ -13,6 +13,7 @@ from tests.process.test_hostile import (
     SERVED,
     calm,
     login,
+    memory,
     prepare,
     reset,
     rest,
@@ -22,6 +23,7 @@ from tests.process.test_hostile import (
     status,
     transmit,
     verify,
+    workers,
 )
 
 
@@ -99,6 +101,52 @@ def test_clients_that_do_not_read_or_go_away_hold_no_memory(mailbox):
             peer.sendall(b"a IDLE\r\n")
             (reset if _ % 2 else socket.socket.close)(peer)
         wait_until(lambda: status(mailbox)["counters"]["imap_idle"] == 0, 5, "no IDLE is left")
+
+
+def test_clients_that_never_read_hold_little_memory(mailbox):
+    """Each asks for 1.6 GB and reads nothing: what waits for it is the kernel's buffer and a bounded piece."""
+    worker = workers(status(mailbox))["imap.0"][0]
+    with calm(mailbox):
+        before = memory(worker)
+        peers = [login(mailbox) for _ in range(40)]
+        for peer in peers:
+            peer.sendall(b"a FETCH 1:* (FLAGS BODY.PEEK[])\r\n" * 40)
+        time.sleep(3)
+        assert memory(worker) - before < len(peers), "MB"
+        for peer in peers:
+            reset(peer)
+
+
+@pytest.mark.parametrize("command", [b"x APPEND INBOX", b"x NOOP", b"x SELECT"])
+def test_a_literal_of_a_gigabyte_is_not_read(mailbox, command):
+    """Waiting for leave, it gets a NO; sent at once, the connection ends within the first megabytes."""
+    with calm(mailbox, most=16):
+        with login(mailbox) as peer:
+            assert b"x NO [TOOBIG]" in run(peer, command + b" {1000000000}")
+        with login(mailbox) as peer:
+            assert send(peer, command + b" {1000000000+}\r\n")
+            sent, piece = 0, b"y" * (1 << 20)
+            while sent < 1 << 30 and send(peer, piece):
+                sent += len(piece)
+            assert sent < 64 << 20
+    assert spooled(mailbox) == []
+
+
+def test_logging_in_and_out_in_a_loop_harms_nobody(mailbox):
+    with calm(mailbox):
+        end = time.monotonic() + 5
+        threads = [threading.Thread(target=in_and_out, args=(mailbox, end), daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+
+def in_and_out(server, end):
+    while time.monotonic() < end:
+        with login(server) as peer:
+            send(peer, b"a SELECT INBOX\r\nb LOGOUT\r\n")
+            rest(peer)
 
 
 def test_an_upload_that_is_dropped_leaves_nothing(mailbox):

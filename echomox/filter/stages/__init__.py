@@ -9,8 +9,14 @@ STAGES: tuple[Stage, ...] = (
     Stage(bayes.NAME, bayes.run, 0.02, bayes.run_batch),
     Stage(ngrams.NAME, ngrams.run, cost=0.005),
     esn.NETWORK.stage(),
-    Stage(membranes.NAME, membranes.run, cost=0.02, learned=False),
+    membranes.stage(membranes.default_rules),
     Stage(affect.NAME, affect.run, cost=0.02, learned=False),
     Stage(reputation.NAME, reputation.run, 0.005, reputation.run_batch),
     Stage(auth.NAME, auth.run, cost=0.001, learned=False),
 )
+
+
+def with_own(*own: Stage) -> tuple[Stage, ...]:
+    """STAGES, with some of the rows replaced by those of the same name."""
+    named = {stage.name: stage for stage in own}
+    return tuple([named.get(stage.name, stage) for stage in STAGES])

@@ -60,7 +60,7 @@ def run(features: Features, context: Context) -> Evidence:
     if not found.reading.counts.words:
         return Evidence(NAME, 0.5, 0.0, ("no text",))
     heard = any(item.weight > 0.0 for item in context.evidence)
-    return Evidence(NAME, found.affect.spam, WEIGHT if heard else 0.0, reasons(found))
+    return Evidence(NAME, found.affect.spam, WEIGHT if heard else 0.0, () if context.brief else reasons(found))
 
 
 def reasons(found: Found) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The authentication stage: what the delivery's checks of SPF, DKIM and DMARC found (F09).
 
-A fixed table of log-odds, added up over the methods that gave a result. Passing says only that a domain stands
+A fixed table of log-odds, added up over the methods that gave a result; of several DKIM signatures one that passes is
+enough, for mailing lists break those of others. Passing says only that a domain stands
 behind a mail, and spammers have domains: it counts little. A failure counts more where the domain's owner asked
 for it (DMARC). Without any result the stage has no opinion.
 """
@@ -27,7 +28,9 @@ LOG_ODDS: Mapping[tuple[str, str], float] = {
     ("spf", "permerror"): 0.3,
     ("iprev", "pass"): -0.1,
     ("iprev", "fail"): 0.6,
-    ("helo", "fail"): 0.4,
+    ("arc", "pass"): -0.2,
+    ("arc", "fail"): 0.2,
+    ("helo", "fail"): 0.3,
 }
 WEIGHT = 1.0
 
@@ -35,6 +38,8 @@ WEIGHT = 1.0
 def run(features: Features, context: Context) -> Evidence:
     """P(spam) by the checks; reasons: each result that says something, as "spf=fail"."""
     found = [result for result in dict.fromkeys(features.envelope.auth) if result in LOG_ODDS]
+    if ("dkim", "pass") in found:
+        found = [result for result in found if result[0] != "dkim" or result[1] == "pass"]
     if not found:
         return no_opinion(NAME, "no results")
     value = sum(LOG_ODDS[result] for result in found)

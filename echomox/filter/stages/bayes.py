@@ -80,7 +80,7 @@ def run(features: Features, context: Context) -> Evidence:
     if not len(places):
         return no_opinion(NAME, "no known words")
     value = log_odds(odds, rarer)
-    reasons = _reasons(features, found, places, odds if value > 0 else -odds)
+    reasons = () if context.brief else _reasons(features, found, places, odds if value > 0 else -odds)
     return Evidence(NAME, 1.0 / (1.0 + exp(-value)), 1.0, reasons)
 
 

@@ -127,28 +127,27 @@ class Network:
         for (size, dynamics), places in together.items():
             readings = self.read([questions[at] for at in places], size, dynamics)
             for at, reading in zip(places, readings):
-                context = questions[at][1]
-                context.scratch[NAME] = reading
-                found[at] = judge(context.models(NAME), reading)
+                found[at] = judge(questions[at][1].models(NAME), reading)
         return [item for item in found if item is not None]
 
     def read(self, questions: Sequence[Question], size: int, dynamics: Dynamics) -> list[Reading]:
-        """The pooled states of messages."""
-        sequences = inputs(questions)
-        weights = self.weights()
-        pooled = reservoir(weights, size, dynamics).run(sequences)
-        while not weights.intact():  # overwritten under our hands
+        """The pooled states of messages, which are left in their contexts too."""
+        found: list[Reading | None] = [context.scratch.get(NAME) for _, context in questions]
+        new = [at for at, one in enumerate(found) if one is None or one[1:] != (size, dynamics)]
+        if new:
+            sequences = inputs([questions[at] for at in new])
             weights = self.weights()
             pooled = reservoir(weights, size, dynamics).run(sequences)
-        return [Reading(vector, size, dynamics) for vector in ridge.quantise(pooled)]
+            while not weights.intact():  # overwritten under our hands
+                weights = self.weights()
+                pooled = reservoir(weights, size, dynamics).run(sequences)
+            for at, vector in zip(new, ridge.quantise(pooled)):
+                questions[at][1].scratch[NAME] = found[at] = Reading(vector, size, dynamics)
+        return [one for one in found if one is not None]
 
     def vector(self, features: Features, context: Context) -> ridge.Bytes:
         """The pooled states that training is about: of all SIZE neurons, with the account's settings."""
-        dynamics = dynamics_of(context.settings)
-        left: Reading | None = context.scratch.get(NAME)
-        if left is None or left.size != SIZE or left.dynamics != dynamics:
-            left = self.read([(features, context)], SIZE, dynamics)[0]
-        return left.vector
+        return self.read([(features, context)], SIZE, dynamics_of(context.settings))[0].vector
 
 
 def judge(model: ReadOut, reading: Reading) -> Evidence:
@@ -255,6 +254,11 @@ class EsnLearner:
         if version != _FORMAT or statistics.width != POOLS * SIZE:
             raise BadRecord(f"sums of version {version}, width {statistics.width}")
         return State(epoch, Shape(leak, radius, integrator, lam), statistics)
+
+    def prepare(self, questions: Sequence[Question]) -> None:
+        """Messages of one account advance together."""
+        if questions:
+            self._network.read(questions, SIZE, dynamics_of(questions[0][1].settings))
 
     def contribution(self, state: State, features: Features, context: Context, label: str) -> bytes:
         shape = shape_of(context.settings)

@@ -18,21 +18,25 @@ The first of the reasons holds the five signals, the others are the rules that m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from math import exp, log
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from echomox.filter.context import Context
+from echomox.errors import ConfigError
+from echomox.filter.context import Context, Stage
 from echomox.filter.facts import FACTS, NOTHING, Outside, WordTable, facts, head_of, word_table
-from echomox.filter.features import Features
+from echomox.filter.features import Envelope, Features
 from echomox.ipc.schema import Evidence
 from echomox.reservoir.membrane import SIGNALS, Outcome, System
 from echomox.reservoir.rulecheck import load
+from echomox.reservoir.rules import RulesError
 
 NAME = "membranes"
 WEIGHT = 1.0
+COST = 0.02
 BIAS = -4.75
 WEIGHTS: Mapping[str, float] = {"spam": 0.7, "ham": -1.0, "phishing": 1.0, "auth": -0.8, "reputation": -1.0}
 LIMIT = 8.0
@@ -62,9 +66,43 @@ def default_rules() -> Rules:
     return rules_from(files("echomox.filter").joinpath("data/membranes.rules").read_text("utf-8"))
 
 
+@cache
+def rules_of(path: str) -> Rules:
+    """Of the file of `filter.rules`, read once in a process, or those that come with EchoMox for "". Raises
+    ConfigError naming file and line."""
+    if not path:
+        return default_rules()
+    try:
+        return rules_from(Path(path).read_text("utf-8"))
+    except RulesError as error:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in error.problems)) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def reload_rules(path: str) -> Rules:
+    """`rules_of` for a file that may have changed. Raises ConfigError; then the old ones stay."""
+    rules_of.__wrapped__(path)
+    rules_of.cache_clear()
+    return rules_of(path)
+
+
 def outcome(features: Features, rules: Rules, outside: Outside = NOTHING) -> Outcome:
     """The evolution of a message's facts."""
     return rules.system.evolve(facts(features, head_of(features.sender), rules.table, outside))
+
+
+def outside_of(envelope: Envelope) -> Outside:
+    """What the checks of the delivery say, as `facts` wants it; of several DKIM results the best."""
+    results: dict[str, str | float | bool] = {}
+    for method, result in envelope.auth:
+        if method == "correspondent":
+            results["known"] = True
+        elif result == "pass" or method not in results:
+            results[method] = result
+    if results.get("dmarc") == "fail":
+        results.pop("known", None)  # anybody can write a friend's name
+    return results
 
 
 def log_odds(amounts: Mapping[str, float]) -> float:
@@ -77,19 +115,26 @@ def log_odds(amounts: Mapping[str, float]) -> float:
     return max(-LIMIT, z)
 
 
-def evidence(found: Outcome) -> Evidence:
+def evidence(found: Outcome, brief: bool = False) -> Evidence:
     """The probability, and why."""
     z = log_odds(found.amounts)
-    return Evidence(NAME, 1.0 / (1.0 + exp(-z)), WEIGHT, (_signals(found), *_moved(found)))
+    reasons = () if brief else (_signals(found), *_moved(found))
+    return Evidence(NAME, 1.0 / (1.0 + exp(-z)), WEIGHT, reasons)
 
 
-def run(features: Features, context: Context) -> Evidence:
-    """P(spam) by the rules alone; the same for every account."""
-    known = features.memo.get(NAME)
-    if known is None:
-        known = features.memo[NAME] = evidence(outcome(features, default_rules()))
-    assert isinstance(known, Evidence)
-    return known
+def stage(rules: Callable[[], Rules]) -> Stage:
+    """The row of `STAGES`. rules: those of the server, asked for each message; one process has only one set of them."""
+
+    def run(features: Features, context: Context) -> Evidence:
+        """P(spam) by the rules alone; the same for every account."""
+        known = features.memo.get(NAME)
+        if known is None:
+            outside = outside_of(features.envelope)
+            known = features.memo[NAME] = evidence(outcome(features, rules(), outside), context.brief)
+        assert isinstance(known, Evidence)
+        return known
+
+    return Stage(NAME, run, COST, learned=False)
 
 
 def _signals(found: Outcome) -> str:
@@ -115,10 +160,11 @@ def _strength(share: tuple[str, float]) -> tuple[float, str]:
     return -abs(share[1]), share[0]
 
 
-def trace(features: Features, rules: Rules | None = None, outside: Outside = NOTHING) -> dict[str, Any]:
+def trace(features: Features, rules: Rules | None = None) -> dict[str, Any]:
     """Everything for `echomox filter explain`: the tree of membranes with the objects each began and ended
     with, every rule that fired, the five signals, and the probability."""
     rules = rules or default_rules()
+    outside = outside_of(features.envelope)
     first = facts(features, head_of(features.sender), rules.table, outside)
     found = rules.system.evolve(first)
     return {

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echomox.filter.context import Context, no_opinion
+from echomox.filter.context import Context, Question, no_opinion
 from echomox.filter.features import Features
 from echomox.ipc.schema import Evidence
 from echomox.message.encoded import decode_words
@@ -106,8 +106,7 @@ def _grams(data: bytes, salt: np.uint32) -> NDArray[np.uint32]:
 
 def indices(features: Features, ngrams: int) -> Indices:
     """The message's features, ascending, each once; remembered in the message's memo."""
-    key = f"{NAME}{ngrams}"
-    found: Indices | None = features.memo.get(key)
+    found: Indices | None = features.memo.get((NAME, ngrams))
     if found is None:
         head = _grams(head_bytes(features.sender), _HEAD_SALT)
         body = _grams(body_bytes(features), np.uint32(0))
@@ -115,7 +114,7 @@ def indices(features: Features, ngrams: int) -> Indices:
         every.sort()
         first = np.ones(len(every), np.bool_)
         np.not_equal(every[1:], every[:-1], out=first[1:])
-        found = features.memo[key] = every[first]
+        found = features.memo[NAME, ngrams] = every[first]
     return found
 
 
@@ -182,6 +181,9 @@ class NgramsLearner:
 
     def dump(self, state: Weights) -> bytes:
         return state.astype("<i4").tobytes()
+
+    def prepare(self, questions: Sequence[Question]) -> None:
+        """Nothing: messages are looked at one by one."""
 
     def contribution(self, state: Weights, features: Features, context: Context, label: str) -> bytes:
         found = indices(features, context.ngrams)

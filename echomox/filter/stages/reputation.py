@@ -15,8 +15,11 @@ make his mail spam.
 So a sender known from one ham is a weak sign and one known from twenty a strong one, and a whole net is weaker than
 an address. Reasons name the step that answered.
 
-The domain of one owner is the last two labels, or three where the last two are a suffix under which strangers
-register (a short literal list, until the public suffix list comes). The counts are words of junk.db ("rep:from:
+Whom the account has written to (`delivery` asks the store and says ("correspondent", "yes") with the results of its
+checks) is no stranger: that counts as WRITTEN ham more than what was learnt of his address, and after a passed DMARC
+check and without spam from there it decides alone. When DMARC or SPF failed it counts for nothing.
+
+The domain of one owner is by the public suffix list. The counts are words of junk.db ("rep:from:
 address"), counted and taken back with the others of a message; the Bayes stage does not read them.
 """
 
@@ -26,6 +29,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from echomox.config.schema import JunkFilter
+from echomox.dns.psl import organisational_domain
 from echomox.filter.combine import DECIDES
 from echomox.filter.context import Context, Question, no_opinion
 from echomox.filter.features import Features
@@ -43,10 +47,8 @@ PREFIX = "rep:"
 FRIEND = 3
 LISTED = 1e-4
 """P of a sender on a list, or 1 less that."""
-_SHARED = frozenset(
-    ["co", "com", "net", "org", "gov", "edu", "ac", "gob", "gouv", "or", "ne", "go", "mil", "nom", "plc"]
-)
-"""Second labels under which strangers register, with a country after them."""
+WRITTEN = 8
+CORRESPONDENT = ("correspondent", "yes")
 
 
 def sender(features: Features) -> str:
@@ -58,13 +60,6 @@ def sender(features: Features) -> str:
                     return f"{box.local}@{box.domain}".lower()
             return ""
     return ""
-
-
-def organisation(domain: str) -> str:
-    """ "mail.example.co.uk" -> "example.co.uk"."""
-    labels = domain.split(".")
-    wide = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SHARED
-    return ".".join(labels[-3 if wide else -2 :])
 
 
 def net(ip: str) -> str:
@@ -84,7 +79,7 @@ def identities(features: Features) -> dict[str, str]:
         address = sender(features)
         domain = address.rpartition("@")[2]
         ip = features.envelope.remote_ip
-        every = zip(STEPS, (address, domain, organisation(domain), ip, net(ip) if ip else ""))
+        every = zip(STEPS, (address, domain, organisational_domain(domain), ip, net(ip) if ip else ""))
         found = features.memo[NAME] = {step: value[:200] for step, value in every if value}
     return found
 
@@ -116,6 +111,23 @@ def _by_list(address: str, features: Features, settings: JunkFilter) -> Evidence
     return None
 
 
+def _written_to(
+    known: dict[str, str], features: Features, counts: Sequence[Sequence[int]] | None
+) -> Evidence | None:
+    """Of a sender whom the account has written to, and whose name is not known to be abused."""
+    checks = features.envelope.auth
+    if CORRESPONDENT not in checks or ("dmarc", "fail") in checks or "from" not in known:
+        return None
+    sure = ("dmarc", "pass") in checks
+    if ("spf", "fail") in checks and not sure:
+        return None
+    ham, spam = counts[0] if counts else (0, 0)
+    seen = ham + spam + WRITTEN
+    probability = (spam + DOUBT / 2) / (seen + DOUBT)
+    trust = DECIDES if sure and not spam else seen / (seen + YOUTH["from"])
+    return Evidence(NAME, probability, trust, (f"written to {known['from']} {ham}/{spam}",))
+
+
 def run(features: Features, context: Context) -> Evidence:
     """P(spam) by who sent it; reasons: the step that answered and its counts, as "from a@example.org 12/0"."""
     return run_batch([(features, context)])[0]
@@ -143,6 +155,9 @@ def _judge(features: Features, context: Context, counts: Sequence[Sequence[int]]
     decided = _by_list(known.get("from", ""), features, context.settings)
     if decided:
         return decided
+    written = _written_to(known, features, counts)
+    if written:
+        return written
     if counts is None:
         return no_opinion(NAME, "untrained")
     for (step, value), (ham, spam) in zip(known.items(), counts):

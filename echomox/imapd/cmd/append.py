@@ -1,7 +1,7 @@
 """APPEND of one message or of several. RFC 9051 6.3.12; RFC 3502 (MULTIAPPEND); RFC 4315 3 (APPENDUID); RFC 7889
 (APPENDLIMIT); RFC 5530 (TRYCREATE, OVERQUOTA); RFC 3516 4.4 (literal8); RFC 6855 4 (UTF8).
 
-The OK is said when the messages survive a power cut (`Committer.add`): all messages of a command are on their way to
+The OK is said when the messages survive a power cut (`Committer.add`): the messages of a command are on their way to
 it together, and few fsyncs serve them. When one of them is refused the others are taken back. A message of more than
 64 KiB has come by way of a spool file; it is taken apart in a thread, so that the other sessions live on."""
 
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
 from echomox.imap.response import appenduid
+from echomox.imapd.box import Found, find, kept_flags
 from echomox.imapd.command import AUTHENTICATED, BadCommand, Command, No, Rule
 from echomox.imapd.flags import FLAGS
+from echomox.imapd.limit import refuse_more
 from echomox.imapd.usage import check_room
 from echomox.message.header import Limits
 from echomox.message.mime import parse
 from echomox.message.structure import Structure
-from echomox.store.engine import Added, Addition, Mailbox, NoSuchMailbox, Target
+from echomox.store.engine import Added, Addition, NoSuchMailbox, Target
 
 if TYPE_CHECKING:
+    from echomox.imap.lexer import Streamed
     from echomox.imapd.session import Session
     from echomox.imapd.upload import Upload
 
@@ -36,35 +39,58 @@ async def append(session: Session, arguments: grammar.Append) -> bytes:
     return f"[{appenduid(added[0].uidvalidity, uids)}] APPEND completed".encode("ascii")
 
 
-def target_of(session: Session, name: str) -> Mailbox:
+def target_of(session: Session, name: str) -> Found:
     try:
-        return session.store.mailbox(name)
+        found = find(session, name, "i")
     except NoSuchMailbox:
         raise No("No such mailbox", "TRYCREATE") from None
+    if found.mailbox.id < 0:
+        raise No("A virtual mailbox takes no messages", "CANNOT")
+    return found
 
 
-async def add(session: Session, mailbox: Mailbox, messages: Sequence[grammar.Message]) -> list[Added]:
+async def add(session: Session, target: Found, messages: Sequence[grammar.Message]) -> list[Added]:
     """All of them or none; durable when it returns."""
-    additions = []
-    for number, message in enumerate(messages, 1):
-        additions.append(await addition(session, mailbox, message))
-        if number % TURN == 0:
-            await session.breathe()
-    check_room(session, sum(one.structure.size for one in additions), len(additions))
-    if len(additions) == 1:
-        return await session.service.committer.add(additions[0])
-    outcomes = await add_several(session, additions)
+    refuse_more(session, len(messages))
+    check_room(session, target.store, sum(size_of(session, message) for message in messages), len(messages))
+    if len(messages) == 1:
+        return await session.service.committer.add(await addition(session, target, messages[0]))
+    running: list[asyncio.Task[list[Added]]] = []
+    trouble: BaseException | None = None
+    try:
+        await take_several(session, target, messages, running)
+    except Exception as error:
+        trouble = error
+    outcomes = await asyncio.gather(*running, return_exceptions=True)
     added = [one for outcome in outcomes if not isinstance(outcome, BaseException) for one in outcome]
-    for outcome in outcomes:
+    for outcome in (trouble, *outcomes):
         if isinstance(outcome, BaseException):
-            session.store.remove(mailbox.id, [one.uid for one in added])
+            target.store.remove(target.mailbox.id, [one.uid for one in added])
             raise outcome
     return added
 
 
+async def take_several(
+    session: Session, target: Found, messages: Sequence[grammar.Message], running: list[asyncio.Task[list[Added]]]
+) -> None:
+    """Each is on its way to the disk while the next ones are taken apart. UIDs ascend in the order of the messages (RFC
+    4315 3): one that comes from a file waits for those before it, and those after it wait, for the committer takes
+    longer for files, and others would overtake them."""
+    for number, message in enumerate(messages, 1):
+        one = await addition(session, target, message)
+        in_memory = isinstance(one.source, bytes)
+        if running and not in_memory:
+            await asyncio.wait(running)
+        task = session.service.loop.create_task(session.service.committer.add(one))
+        running.append(task)
+        if not in_memory:
+            await task
+        elif number % TURN == 0:
+            await session.breathe()
+
+
 async def add_several(session: Session, additions: Sequence[Addition]) -> list[list[Added] | BaseException]:
-    """UIDs ascend in the order of the messages (RFC 4315 3). At once, but for those that come from files: the committer
-    takes longer for these, and others would overtake them."""
+    """UIDs ascend in the order of the messages, as in `take_several`. Ends at the first that is refused."""
     committer = session.service.committer
     if all(isinstance(one.source, bytes) for one in additions):
         return await asyncio.gather(*map(committer.add, additions), return_exceptions=True)
@@ -76,19 +102,37 @@ async def add_several(session: Session, additions: Sequence[Addition]) -> list[l
     return outcomes
 
 
-async def addition(session: Session, mailbox: Mailbox, message: grammar.Message) -> Addition:
+def size_of(session: Session, message: grammar.Message) -> int:
+    """Octets; refuses what cannot be taken, before anything is."""
     if message.utf8 and not session.utf8:
         raise BadCommand("UTF8 is not enabled")
-    flags, keywords = FLAGS.split(message.flags)
+    if not isinstance(message.data, bytes):
+        return upload_of(session, message.data).size
+    if not message.data:
+        raise No("A message of no octets", "CANNOT")
+    return len(message.data)
+
+
+def upload_of(session: Session, literal: Streamed) -> Upload:
+    upload = next((upload for upload in session.uploads if upload.index == literal.index), None)
+    if upload is None:
+        raise BadCommand("The message did not come")
+    if upload.error is not None:
+        raise upload.error
+    return upload
+
+
+async def addition(session: Session, target: Found, message: grammar.Message) -> Addition:
+    flags, keywords = kept_flags(target.rights, *FLAGS.split(message.flags))
     source, structure = await receive(session, message)
     return Addition(
         source=source,
         structure=structure,
-        targets=(Target(session.store.name, mailbox.name, flags=flags, keywords=keywords),),
+        targets=(Target(target.store.name, target.name, flags=flags, keywords=keywords),),
         delivery=secrets.token_hex(16),
         received=message.when.timestamp() if message.when else time.time(),
         remote_ip=session.remote_ip,
-        learn=True,
+        learn="w" in target.rights,
     )
 
 
@@ -96,15 +140,8 @@ async def receive(session: Session, message: grammar.Message) -> tuple[bytes | s
     """The message's source for the committer, and what it is made of."""
     limits = parse_limits(session)
     if isinstance(message.data, bytes):
-        if not message.data:
-            raise No("A message of no octets", "CANNOT")
         return message.data, parse(message.data, limits)
-    index = message.data.index
-    upload = next((upload for upload in session.uploads if upload.index == index), None)
-    if upload is None:
-        raise BadCommand("The message did not come")
-    if upload.error is not None:
-        raise upload.error
+    upload = upload_of(session, message.data)
     return upload.id, await session.service.loop.run_in_executor(None, parse_file, upload, limits)
 
 

@@ -74,7 +74,8 @@ def unauthenticate(session: Session, _: grammar.Nothing) -> None:
 
 
 def namespace(session: Session, _: grammar.Nothing) -> None:
-    session.say(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    """Of other users there is what they share (`imapd.box`)."""
+    session.say(b'* NAMESPACE (("" "/")) (("Other Users/" "/")) NIL\r\n')
 
 
 ENABLED = ("IMAP4rev2", "ENABLE", "QRESYNC", "UTF8=ACCEPT", "UIDONLY")

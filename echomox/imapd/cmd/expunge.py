@@ -6,10 +6,14 @@ Removal and modseq are one store transaction; this session is told as all others
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
+from echomox.imapd.box import require
 from echomox.imapd.command import SELECTED, Command, Rule
+from echomox.imapd.limit import answered, keep_highest
+from echomox.store.engine import Flag
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -19,15 +23,29 @@ FLAGS = Rule.BREAKS_SEQUENCES | Rule.WRITES
 
 def expunge(session: Session, _: grammar.Nothing) -> bytes | None:
     view = session.selected
-    return answer(session, b"EXPUNGE", *session.store.expunge(view.mailbox_id, None))
+    require(session, "e")
+    return answer(session, b"EXPUNGE", *session.box.store.expunge(view.mailbox_id, None))
 
 
 def uid_expunge(session: Session, arguments: grammar.Messages) -> bytes | None:
     view = session.selected
+    require(session, "e")
     uids = view.at(session.positions(arguments.messages, by_uid=True))
     if not uids:
         return None
-    return answer(session, b"UID EXPUNGE", *session.store.expunge(view.mailbox_id, uids))
+    uids, lowest = highest_deleted(session, uids)
+    outcome = answer(session, b"UID EXPUNGE", *session.box.store.expunge(view.mailbox_id, uids))
+    return answered(session, outcome, lowest)
+
+
+def highest_deleted(session: Session, uids: array[int]) -> tuple[array[int], int]:
+    """RFC 9738: what counts are messages with \\Deleted."""
+    most = session.service.limits.imap_messages
+    if not most or len(uids) <= most:
+        return uids, 0
+    wanted = set(uids)
+    rows = session.box.store.fetch(session.selected.mailbox_id, uids[0], uids[-1], ("uid", "flags"))
+    return keep_highest(session, array("I", [uid for uid, flags in rows if flags & Flag.DELETED and uid in wanted]))
 
 
 def answer(session: Session, name: bytes, uids: list[int], modseq: int) -> bytes | None:

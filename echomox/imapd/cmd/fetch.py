@@ -15,7 +15,8 @@ from echomox.imap.fetch import FetchItem, Item
 from echomox.imap.response import vanished_line
 from echomox.imap.seqset import SequenceSet, partial_slice
 from echomox.imapd import binary
-from echomox.imapd.command import SELECTED, BadCommand, Command, No, Rule
+from echomox.imapd.command import SELECTED, BadCommand, Command, No, Outcome, Rule
+from echomox.imapd.limit import answered, cut_positions
 from echomox.imapd.render import MODSEQ, PIECE, Plan, Row, compile_plan
 from echomox.imapd.session import CHUNK
 from echomox.store.engine import Flag, FlagOp
@@ -28,27 +29,31 @@ GAP = 64  # messages not asked for that are read over rather than asking the sto
 BATCH = 100  # messages that get \Seen in one transaction
 
 
-async def fetch(session: Session, arguments: grammar.Fetch) -> None:
-    await fetch_messages(session, arguments, by_uid=False)
+async def fetch(session: Session, arguments: grammar.Fetch) -> Outcome:
+    return await fetch_messages(session, arguments, by_uid=False)
 
 
-async def uid_fetch(session: Session, arguments: grammar.Fetch) -> None:
-    await fetch_messages(session, arguments, by_uid=True)
+async def uid_fetch(session: Session, arguments: grammar.Fetch) -> Outcome:
+    return await fetch_messages(session, arguments, by_uid=True)
 
 
-async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: bool) -> None:
+async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: bool) -> Outcome:
     view = session.selected
     if arguments.vanished and "QRESYNC" not in session.enabled:
         raise BadCommand("QRESYNC is to be enabled first")
     items = complete(arguments, by_uid and not session.uid_only)
     if Item("MODSEQ") in items:
         session.enable_condstore()
-    plan = compile_plan(items, view.recent_from, sets_seen=not view.read_only, by_uid=session.uid_only)
+    sets_seen = not view.read_only and "s" in session.box.rights
+    plan = compile_plan(items, view.recent_from, sets_seen, by_uid=session.uid_only)
     positions = session.positions(arguments.messages, by_uid)
     if arguments.partial:
         positions = part_of(positions, arguments.partial)
+    positions, lowest = cut_positions(session, positions)
     if arguments.vanished:
         tell_vanished(session, arguments)
+    if arguments.changed_since and view.told - arguments.changed_since < len(view):
+        positions = changed_of(session, positions, arguments.changed_since)
     rows = Rows(session, positions, plan, arguments.changed_since)
     if plan.sections:
         await fetch_sections(session, plan, rows)
@@ -56,6 +61,7 @@ async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: boo
         await fetch_lines(session, plan, rows)
     if rows.missing and not by_uid:
         raise No("Some of the messages are gone", "EXPUNGEISSUED")
+    return answered(session, None, lowest)
 
 
 def part_of(positions: list[range], partial: tuple[int, int]) -> list[range]:
@@ -67,6 +73,24 @@ def part_of(positions: list[range], partial: tuple[int, int]) -> list[range]:
         if inner:
             found.append(inner)
         place += len(part)
+    return found
+
+
+def changed_of(session: Session, positions: list[range], since: int) -> list[range]:
+    """Those of the messages at these positions that the store knows to have changed, for few of many."""
+    view = session.selected
+    changes = session.box.store.changes(view.mailbox_id, since)
+    changed = SequenceSet.of(change[0] for change in changes.changed)
+    found, others = [], iter(changed.uid_positions(view.uids))
+    other = next(others, None)
+    for part in positions:
+        while other is not None and other.start < part.stop:
+            both = range(max(part.start, other.start), min(part.stop, other.stop))
+            if both:
+                found.append(both)
+            if other.stop > part.stop:
+                break
+            other = next(others, None)
     return found
 
 
@@ -84,7 +108,7 @@ def complete(arguments: grammar.Fetch, by_uid: bool) -> list[FetchItem]:
 
 def tell_vanished(session: Session, arguments: grammar.Fetch) -> None:
     view = session.selected
-    changes = session.store.changes(view.mailbox_id, arguments.changed_since)
+    changes = session.box.store.changes(view.mailbox_id, arguments.changed_since)
     highest = max(view.uids[-1] if view.uids else 0, changes.expunged[-1] if changes.expunged else 0)
     asked = SequenceSet.of(session.saved) if arguments.messages.saved else arguments.messages
     gone = [uid for uid in changes.expunged if not view.number(uid) and asked.contains(uid, highest)]
@@ -98,7 +122,7 @@ class Rows:
 
     def __init__(self, session: Session, positions: list[range], plan: Plan, changed_since: int) -> None:
         self.view: View = session.selected
-        self.store = session.store
+        self.store = session.box.store
         self.positions = positions
         self.columns = plan.columns
         self.changed_since = changed_since
@@ -199,11 +223,12 @@ async def fetch_sections(session: Session, plan: Plan, rows: Rows) -> None:
 
 async def tell_message(session: Session, plan: Plan, number: int, row: Row, told_flags: bool) -> None:
     if plan.whole is not None and row[plan.column("size")] <= PIECE and (not told_flags or plan.tells_flags):
-        session.say(plan.small(number, row, session.store))
+        for piece in plan.whole(number, row, session.box.store):
+            session.say(piece)
         if session.out_size >= CHUNK:
             await session.breathe()
         return
-    content = session.store.content(row[plan.column("id")])
+    content = plan.content(row, session.box.store)
     try:
         binaries = await binary.values(session, plan.binary, row[plan.column("parts")], content) if plan.binary else {}
     except BaseException:
@@ -230,7 +255,7 @@ def set_seen(session: Session, plan: Plan, rows: Sequence[Row]) -> dict[int, Row
         return {}
     view = session.selected
     try:
-        stored = session.store.store_flags(view.mailbox_id, unseen, FlagOp.ADD, Flag.SEEN, ())
+        stored = session.box.store.store_flags(view.mailbox_id, unseen, FlagOp.ADD, Flag.SEEN, ())
     except OSError as error:  # a full disk: the mail can still be read
         session.log("\\Seen not stored", error=str(error))
         return {}

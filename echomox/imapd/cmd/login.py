@@ -14,6 +14,7 @@ from echomox.imap.lexer import decode_base64
 from echomox.imapd.command import NOT_AUTHENTICATED, BadCommand, Command, No, Rule
 from echomox.net.login import LoggedIn, LoginFailed
 from echomox.net.sessions import Entry
+from echomox.net.tls import channel_of
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -30,7 +31,8 @@ async def login(session: Session, arguments: grammar.Login) -> bytes:
 
 async def authenticate(session: Session, arguments: grammar.Authenticate) -> bytes:
     try:
-        exchange = session.service.authenticator.begin(arguments.mechanism, session.remote_ip, session.tls)
+        channel = channel_of(session.transport.get_extra_info("ssl_object"))
+        exchange = session.service.authenticator.begin(arguments.mechanism, session.remote_ip, session.tls, channel)
         data = arguments.initial
         if data is None:
             data = await response(session, b"") if exchange.mechanism.client_first else b""

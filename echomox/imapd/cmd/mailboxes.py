@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
+from echomox.imapd.box import find, find_parent, is_elsewhere
 from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
+from echomox.imapd.objectid import mailbox_code
 from echomox.imapd.usage import check_mailbox_room
-from echomox.store.engine import SPECIAL_USES, StoreError
+from echomox.store.engine import SEPARATOR, SPECIAL_USES, StoreError
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -17,10 +19,20 @@ CREATABLE = {use.lower(): use for use in SPECIAL_USES if use not in ("\\All", "\
 """\\All and \\Flagged would be views of other mailboxes, which we do not have."""
 
 
-def create(session: Session, arguments: grammar.Create) -> None:
-    check_mailbox_room(session)
-    use = special_use(session, arguments.special_use)
-    session.store.create_mailbox(arguments.mailbox, use)
+def create(session: Session, arguments: grammar.Create) -> bytes:
+    """With the MAILBOXID of what was made (RFC 8474 4.1)."""
+    name = arguments.mailbox
+    if is_elsewhere(name.removesuffix(SEPARATOR)):
+        if arguments.special_use:
+            raise No("Special uses are the owner's", "USEATTR")
+        store, inner = find_parent(session, name)
+        check_mailbox_room(session, store)
+        made = store.create_mailbox(inner)
+    else:
+        store = session.store
+        check_mailbox_room(session, store)
+        made = store.create_mailbox(name, special_use(session, arguments.special_use))
+    return b"[%b] CREATE completed" % mailbox_code(store, made.id)
 
 
 def special_use(session: Session, wanted: tuple[str, ...]) -> str:
@@ -38,19 +50,32 @@ def special_use(session: Session, wanted: tuple[str, ...]) -> str:
 
 def delete(session: Session, arguments: grammar.OfMailbox) -> None:
     """One's own selected mailbox is closed by it."""
-    view = session.view
-    mailbox = session.store.mailbox(arguments.mailbox)
-    session.store.delete_mailbox(arguments.mailbox)
-    if view is not None and mailbox.id == view.mailbox_id:
+    found = find(session, arguments.mailbox, "x")
+    selected = session.has_selected(found.store, found.mailbox.id)
+    found.store.delete_mailbox(found.name)
+    if selected:
         session.unselect()
         session.say(b"* OK [CLOSED] The selected mailbox was deleted\r\n")
 
 
 def rename(session: Session, arguments: grammar.Rename) -> None:
-    session.store.rename_mailbox(arguments.old, arguments.new)
+    """Mailboxes stay in their account."""
+    old, new = arguments.old, arguments.new
+    if not is_elsewhere(old) and not is_elsewhere(new.removesuffix(SEPARATOR)):
+        session.store.rename_mailbox(old, new)
+        return
+    found = find(session, old, "x")
+    if not is_elsewhere(new) or found.name == "INBOX":
+        raise No("This mailbox stays in its account", "CANNOT")
+    store, inner = find_parent(session, new)
+    if store is not found.store:
+        raise No("Mailboxes stay in their account", "CANNOT")
+    store.rename_mailbox(found.name, inner)
 
 
 def subscribe(session: Session, arguments: grammar.OfMailbox) -> None:
+    if is_elsewhere(arguments.mailbox):
+        find(session, arguments.mailbox, "l")
     session.store.subscribe(arguments.mailbox, True)
 
 

@@ -1,8 +1,9 @@
 """GETMETADATA and SETMETADATA, for mailboxes and (the empty name) for the account. RFC 5464 4; RFC 9590 3
 (LIST-METADATA) uses `tell_metadata`.
 
-/private and /shared entries are both the account's own; those below /shared of the account itself are what an
-administrator says to all, and only one with `admin` may set them."""
+/private and /shared entries are both the account's own; those of /shared are seen by whom a mailbox is shared with, and
+set by whom has the right "w". Those below /shared of the account itself are what an administrator says to all, and only
+one with `admin` may set them."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import metadata as grammar
 from echomox.imap.response import literal, string
+from echomox.imapd.box import Found, find
 from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
 from echomox.store.engine import ANNOTATION_SIZE, LimitExceeded
 
@@ -19,14 +21,25 @@ if TYPE_CHECKING:
 
 SERVER = 0
 """Stands for the account itself."""
+READING = frozenset("rswip")
+"""Besides "l", one of them is needed to see the annotations of a mailbox (RFC 5464 3.3)."""
 
 
-def mailbox_id(session: Session, name: str) -> int:
-    return session.store.mailbox(name).id if name else SERVER
+def readable(found: Found) -> dict[str, bytes]:
+    """Entries of a mailbox that this session may see: of another account's, those below /shared."""
+    kept = found.store.annotations(found.mailbox.id)
+    if not found.prefix:
+        return kept
+    if not READING.intersection(found.rights):
+        return {}
+    return {name: value for name, value in kept.items() if name.startswith("/shared/")}
 
 
 def get(session: Session, arguments: grammar.Get) -> bytes | None:
-    kept = session.store.annotations(mailbox_id(session, arguments.mailbox))
+    if arguments.mailbox:
+        kept = readable(find(session, arguments.mailbox, "l"))
+    else:
+        kept = session.store.annotations(SERVER)
     found = chosen(kept, arguments.entries, arguments.depth)
     longest = 0
     if arguments.maxsize >= 0:
@@ -59,14 +72,19 @@ def value_form(value: bytes) -> bytes:
 
 
 def set_(session: Session, arguments: grammar.Set) -> None:
-    target = mailbox_id(session, arguments.mailbox)
+    store, target = session.store, SERVER
+    if arguments.mailbox:
+        found = find(session, arguments.mailbox, "lw")
+        store, target = found.store, found.mailbox.id
+        if found.prefix and any(name.startswith("/private/") for name in arguments.values):
+            raise No("Private entries are the owner's", "METADATA NOPRIVATE")
     shared = any(name.startswith("/shared/") for name in arguments.values)
     if target == SERVER and shared and not session.service.is_admin(session.store.name):
         raise No("Shared entries of the server are set by administrators", "NOPERM")
     if any(value is not None and len(value) > ANNOTATION_SIZE for value in arguments.values.values()):
         raise No("A value is too large", f"METADATA MAXSIZE {ANNOTATION_SIZE}")
     try:
-        session.store.set_annotations(target, arguments.values)
+        store.set_annotations(target, arguments.values)
     except LimitExceeded as error:
         raise No(str(error), "METADATA TOOMANY") from None
 

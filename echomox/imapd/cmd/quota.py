@@ -1,40 +1,63 @@
 """GETQUOTA, GETQUOTAROOT, SETQUOTA. RFC 9208 4.
 
-An account is one quota root, named "". An administrator may set the limits of the own account, which changes
-domains.toml by way of the control worker; all others may not."""
+An account is one quota root, named ""; that of another account that shares a mailbox is "Other Users/<account>". An
+administrator may set the limits of the own account, which changes domains.toml by way of the control worker; all others
+may not."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from echomox.imap import quota as grammar
+from echomox.imap.response import quoted
+from echomox.imapd.box import Found, find, is_elsewhere, shared_mailboxes
 from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
 from echomox.imapd.usage import resources
 from echomox.ipc.control import ControlError, perform
+from echomox.store.engine import SEPARATOR
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
+    from echomox.store.engine import AccountStore
 
 ROOT = ""
 SETTINGS = {"STORAGE": "quota", "MESSAGE": "quota_messages", "MAILBOX": "quota_mailboxes"}
 """Options of an account by resource."""
 
 
-def tell_quota(session: Session) -> None:
-    values = " ".join(f"{one.name} {one.used} {one.limit}" for one in resources(session))
-    session.say(b'* QUOTA "" (%b)\r\n' % values.encode("ascii"))
+def tell_quota(session: Session, store: AccountStore, root: str) -> None:
+    values = " ".join(f"{one.name} {one.used} {one.limit}" for one in resources(session, store))
+    session.say(b"* QUOTA %b (%b)\r\n" % (root_form(root), values.encode("ascii")))
+
+
+def root_form(root: str) -> bytes:
+    return quoted(root.encode("ascii"))
+
+
+def root_of(found: Found) -> str:
+    """The owner's quota counts for what is shared."""
+    return found.prefix.removesuffix(SEPARATOR)
 
 
 def get_quota(session: Session, arguments: grammar.Root) -> None:
-    if arguments.root != ROOT:
-        raise No("No such quota root", "NONEXISTENT")
-    tell_quota(session)
+    if arguments.root == ROOT:
+        tell_quota(session, session.store, ROOT)
+        return
+    for found in shared_mailboxes(session) if is_elsewhere(arguments.root) else ():
+        if root_of(found) == arguments.root and "r" in found.rights:
+            tell_quota(session, found.store, arguments.root)
+            return
+    raise No("No such quota root", "NONEXISTENT")
 
 
 def get_quota_root(session: Session, arguments: grammar.OfMailbox) -> None:
     """RFC 9208 4.2.2: the mailbox need not exist."""
-    session.say(b'* QUOTAROOT %b ""\r\n' % session.mailbox_name(arguments.mailbox))
-    tell_quota(session)
+    store, root = session.store, ROOT
+    if is_elsewhere(arguments.mailbox):
+        found = find(session, arguments.mailbox, "r")
+        store, root = found.store, root_of(found)
+    session.say(b"* QUOTAROOT %b %b\r\n" % (session.mailbox_name(arguments.mailbox), root_form(root)))
+    tell_quota(session, store, root)
 
 
 async def set_quota(session: Session, arguments: grammar.Limits) -> None:
@@ -52,7 +75,7 @@ async def set_quota(session: Session, arguments: grammar.Limits) -> None:
         await perform(session.service.control, "account.set", {"name": session.store.name, "settings": settings})
     except ControlError as error:
         raise No(str(error), "UNAVAILABLE") from None
-    tell_quota(session)
+    tell_quota(session, session.store, ROOT)
 
 
 RESOURCES = ("QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
 from echomox.imap.response import appenduid
+from echomox.imapd.box import require
 from echomox.imapd.cmd.append import add, target_of
 from echomox.imapd.command import SELECTED, BadCommand, Command, No, Rule
 
@@ -28,12 +29,13 @@ async def replace_message(session: Session, arguments: grammar.Replace, by_uid: 
     old = view.at(session.positions(arguments.messages, by_uid))
     if len(old) != 1:
         raise No("One message is to be replaced", "NONEXISTENT") if by_uid else BadCommand("One message, by its number")
-    if not any(session.store.fetch(view.mailbox_id, old[0], old[0], ("uid",))):
+    require(session, "te")
+    if not any(session.box.store.fetch(view.mailbox_id, old[0], old[0], ("uid",))):
         raise No("The message is gone", "EXPUNGEISSUED")
     added = await add(session, target_of(session, arguments.mailbox), (arguments.message,))
     code = appenduid(added[0].uidvalidity, (added[0].uid,))
     session.say(f"* OK [{code}] Replacement message is in place\r\n".encode("ascii"))  # RFC 8508 4.3
-    session.store.remove(view.mailbox_id, old)
+    session.box.store.remove(view.mailbox_id, old)
     return None
 
 

@@ -1,5 +1,5 @@
 """SELECT and EXAMINE, CLOSE and UNSELECT. RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3501 (RECENT, UNSEEN); RFC
-3691; RFC 7162 3.1.8 (CONDSTORE), 3.2.5 (QRESYNC), 3.2.11 (CLOSED).
+3691; RFC 7162 3.1.8 (CONDSTORE), 3.2.5 (QRESYNC), 3.2.11 (CLOSED); RFC 8474 4.2 (MAILBOXID).
 
 With QRESYNC the client's own list of numbers and UIDs ("seq-match-data") is not needed: expunged messages are
 known to the store for ever."""
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from echomox.imap import grammar
 from echomox.imap.response import list_line, vanished_line
 from echomox.imap.seqset import STAR
-from echomox.imap.state import State
+from echomox.imapd.box import CHANGING, Box, Found, find
 from echomox.imapd.command import AUTHENTICATED, SELECTED, BadCommand, Command, Rule
 from echomox.imapd.flags import flags_lines
+from echomox.imapd.objectid import mailbox_code
 from echomox.imapd.tell import tell_flags
 from echomox.imapd.view import View
 from echomox.store.engine import SEPARATOR
@@ -40,15 +41,25 @@ def open_mailbox(session: Session, arguments: grammar.Select, read_only: bool) -
         session.say(b"* OK [CLOSED] Previous mailbox closed\r\n")
     if arguments.condstore or arguments.qresync:
         session.enabled |= {"CONDSTORE"}
-    store = session.store
-    selected = store.select(store.mailbox(arguments.mailbox).id, claim_recent=not (read_only or session.rev2))
-    view = View(selected, read_only)
+    found = find(session, arguments.mailbox, "r")
+    own = not found.prefix
+    selected = found.store.select(found.mailbox.id, claim_recent=own and not (read_only or session.rev2))
+    view = View(selected, read_only or not CHANGING.intersection(found.rights))
+    view.name = found.mailbox.name
+    session.enter(box_of(session, found), view)
     session.say(picture(session, selected, view))
-    session.view = view
-    session.state = State.SELECTED
     if arguments.qresync is not None:
         tell_earlier(session, arguments.qresync)
-    return b"[READ-ONLY] EXAMINE completed" if read_only else b"[READ-WRITE] SELECT completed"
+    if read_only:
+        return b"[READ-ONLY] EXAMINE completed"
+    return b"[READ-ONLY] SELECT completed" if view.read_only else b"[READ-WRITE] SELECT completed"
+
+
+def box_of(session: Session, found: Found) -> Box:
+    assert session.hub is not None, "states of the row"
+    if not found.prefix:
+        return session.hub.box
+    return Box(session.service.enter(found.store.name), found.prefix, found.rights)
 
 
 def picture(session: Session, selected: Selected, view: View) -> bytes:
@@ -56,25 +67,26 @@ def picture(session: Session, selected: Selected, view: View) -> bytes:
     mailbox = selected.mailbox
     if session.rev2:
         view.forget_recent()
-        words = [mailbox.special_use] if mailbox.special_use else []
-        named = list_line("LIST", words, SEPARATOR, session.mailbox_name(mailbox.name))
-        flags = flags_lines(selected.keywords, view.read_only)
-        return b"%b* %d EXISTS\r\n%b%b" % (flags, len(view), codes(mailbox), named)
+        words = [mailbox.special_use] if mailbox.special_use and not session.box.prefix else []
+        named = list_line("LIST", words, SEPARATOR, session.mailbox_name(view.name))
+        flags = flags_lines(selected.keywords, view.read_only, session.box.rights)
+        return b"%b* %d EXISTS\r\n%b%b" % (flags, len(view), codes(session, mailbox), named)
     unseen = view.number(selected.first_unseen) if selected.first_unseen and not session.uid_only else 0
     return b"".join(
         (
-            flags_lines(selected.keywords, view.read_only),
+            flags_lines(selected.keywords, view.read_only, session.box.rights),
             b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), view.recent()),
             b"* OK [UNSEEN %d] First unseen message\r\n" % unseen if unseen else b"",
-            codes(mailbox),
+            codes(session, mailbox),
         )
     )
 
 
-def codes(mailbox: Mailbox) -> bytes:
+def codes(session: Session, mailbox: Mailbox) -> bytes:
     return (
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n"
-        b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % (mailbox.uidvalidity, mailbox.uidnext, mailbox.modseq)
+        b"* OK [HIGHESTMODSEQ %d] Highest\r\n* OK [%b] Ok\r\n"
+        % (mailbox.uidvalidity, mailbox.uidnext, mailbox.modseq, mailbox_code(session.box.store, mailbox.id))
     )
 
 
@@ -83,7 +95,7 @@ def tell_earlier(session: Session, wanted: grammar.Qresync) -> None:
     view = session.selected
     if wanted.uidvalidity != view.uidvalidity:
         return
-    changes = session.store.changes(view.mailbox_id, wanted.modseq)
+    changes = session.box.store.changes(view.mailbox_id, wanted.modseq)
     known = wanted.known_uids
     gone = [uid for uid in changes.expunged if not view.number(uid) and (known is None or known.contains(uid, STAR))]
     if gone:
@@ -97,10 +109,10 @@ def tell_earlier(session: Session, wanted: grammar.Qresync) -> None:
 
 
 def close(session: Session, _: grammar.Nothing) -> None:
-    """Expunges without telling, unless opened by EXAMINE."""
+    """Expunges without telling, unless opened by EXAMINE or without the right to (RFC 4314 4)."""
     view = session.selected
-    if not view.read_only:
-        session.store.expunge(view.mailbox_id, None)
+    if not view.read_only and "e" in session.box.rights:
+        session.box.store.expunge(view.mailbox_id, None)
     session.unselect()
 
 

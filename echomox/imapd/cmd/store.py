@@ -10,9 +10,12 @@ from array import array
 from typing import TYPE_CHECKING
 
 from echomox.imap import fetch
+from echomox.imap.acl import ALL
 from echomox.imap.seqset import format_numbers
-from echomox.imapd.command import SELECTED, Command, No, Rule
+from echomox.imapd.box import kept_flags, permitted
+from echomox.imapd.command import SELECTED, Command, No, Outcome, Rule
 from echomox.imapd.flags import FLAGS
+from echomox.imapd.limit import answered, keep_highest
 from echomox.imapd.tell import tell_flags, tell_keywords
 from echomox.store.engine import FlagOp, FlagsStored
 
@@ -31,7 +34,7 @@ def uid_store(session: Session, arguments: fetch.Store) -> bytes | None:
     return store_messages(session, arguments, by_uid=True)
 
 
-def store_messages(session: Session, arguments: fetch.Store, by_uid: bool) -> bytes | None:
+def store_messages(session: Session, arguments: fetch.Store, by_uid: bool) -> Outcome:
     view = session.selected
     uids = view.at(session.positions(arguments.messages, by_uid))
     bits, keywords = FLAGS.split(arguments.flags)
@@ -40,20 +43,55 @@ def store_messages(session: Session, arguments: fetch.Store, by_uid: bool) -> by
         session.enable_condstore()
     if not uids:
         return None
-    stored = session.store.store_flags(view.mailbox_id, uids, OPERATIONS[arguments.operation], bits, keywords, since)
-    note_own(session, stored)
+    uids, lowest = keep_highest(session, uids)
+    operation = OPERATIONS[arguments.operation]
+    if session.box.rights == ALL or {"s", "t", "w"} <= set(session.box.rights):
+        stored = session.box.store.store_flags(view.mailbox_id, uids, operation, bits, keywords, since)
+    else:
+        stored = store_permitted(session, uids, operation, (bits, keywords), since)
+    note_own(session, stored, arguments.silent)
     tell_outcome(session, arguments, stored, uids)
-    return answer(session, stored, by_uid)
+    return answered(session, answer(session, stored, by_uid), lowest)
 
 
-def note_own(session: Session, stored: FlagsStored) -> None:
-    """When nothing else happened since, the view has this change already; else it is to be passed over
-    later."""
+def store_permitted(
+    session: Session, uids: array[int], operation: FlagOp, wanted: tuple[int, tuple[str, ...]], since: int | None
+) -> FlagsStored:
+    """RFC 4314 4: flags that the session may not change stay as they are; when it may change none of those named, the
+    command fails."""
+    rights, store, mailbox_id = session.box.rights, session.box.store, session.selected.mailbox_id
+    mask = permitted(rights)
+    bits, keywords = kept_flags(rights, *wanted)
+    if not mask or (operation is not FlagOp.SET and wanted != (0, ()) and not (bits or keywords)):
+        raise No("You have no right to change these flags", "NOPERM")
+    if operation is not FlagOp.SET:
+        return store.store_flags(mailbox_id, uids, operation, bits, keywords, since)
+    groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+    chosen = set(uids)
+    for uid, old, words in list(store.fetch(mailbox_id, uids[0], uids[-1], ("uid", "flags", "keywords"))):
+        if uid in chosen:
+            after = old & ~mask | bits, keywords if "w" in rights else tuple(words.split())
+            groups.setdefault(after, []).append(uid)
+    parts = [store.store_flags(mailbox_id, some, FlagOp.SET, *after, since) for after, some in groups.items()]
+    return FlagsStored(
+        max((part.modseq for part in parts), default=store.modseq()),
+        sorted(change for part in parts for change in part.changed),
+        sorted(uid for part in parts for uid in part.conflicts),
+        sorted(chosen.difference(*groups.values()).union(uid for part in parts for uid in part.missing)),
+        max((part.before for part in parts), default=0),
+    )
+
+
+def note_own(session: Session, stored: FlagsStored, silent: bool) -> None:
+    """When nothing else happened since, the view has this change already; else it is to be passed over later: but not
+    when it is all that the client would hear of what others have changed in the same messages."""
     if not stored.changed:
         return
     view = session.selected
-    if stored.modseq == view.told + 1:
+    if stored.modseq == view.told + 1 and not session.contexts:  # these are to look at the change (RFC 5267 4.3)
         view.told = stored.modseq
+        return
+    if silent and stored.before > view.told:
         return
     for uid, _, _ in stored.changed:
         session.told(uid, stored.modseq)
@@ -77,7 +115,7 @@ def outcome(session: Session, stored: FlagsStored, uids: array[int]) -> list[Cha
     if len(changes) + len(stored.conflicts) + len(stored.missing) == len(uids):
         return changes
     left = set(uids).difference((change[0] for change in changes), stored.conflicts, stored.missing)
-    rows = session.store.fetch(
+    rows = session.box.store.fetch(
         session.selected.mailbox_id, min(left), max(left), ("uid", "flags", "keywords", "modseq")
     )
     changes += [(row[0], row[1], row[2], row[3]) for row in rows if row[0] in left]
@@ -98,6 +136,8 @@ def tell_modseqs(session: Session, stored: FlagsStored, by_uid: bool) -> None:
 def answer(session: Session, stored: FlagsStored, by_uid: bool) -> bytes | None:
     if stored.conflicts:
         numbers = format_numbers(session.selected.numbers(stored.conflicts, by_uid))
+        if stored.missing and not by_uid:  # RFC 7162 3.1.3, example 11
+            raise No("Some of the messages are gone, others have been changed", f"MODIFIED {numbers.decode()}")
         return b"[MODIFIED %b] Some messages have been changed meanwhile" % numbers
     if stored.missing and not by_uid:
         raise No("Some of the messages are gone", "EXPUNGEISSUED")

@@ -97,12 +97,15 @@ def test_a_demo_is_what_was_asked_for(tmp_path):
     assert [account.addresses[0] for account in dynamic.accounts.values()] == demo.addresses()
     assert demo.addresses() == ["u0@demo.test", "u1@demo.test", "u2@demo.test"]
     assert {account.junk_filter.mode for account in dynamic.accounts.values()} == {"junk-only"}
+    assert {account.max_outgoing_messages_per_day for account in dynamic.accounts.values()} == {0}
+    assert {account.max_first_time_recipients_per_day for account in dynamic.accounts.values()} == {0}
 
 
 def test_a_demo_has_limits_and_bands_unless_told(tmp_path):
     static, dynamic = load_all(write_demo(Demo(tmp_path, 20000)).paths)
     assert static.limits.connections_per_ip == 30 and static.dns.resolver == "none"
     assert dynamic.accounts["u1"].junk_filter.mode == "bands"
+    assert dynamic.accounts["u1"].max_outgoing_messages_per_day == 1000
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,14 @@ class Store:
         self.added: list[Any] = []
         self.created: list[str] = []
         self.trouble = trouble or []
+        self.written_to: set[tuple[str, str]] = set()
+        self._opened = ""
+
+    def correspondents(self, addresses: list[str]) -> set[str]:
+        return {address for address in addresses if (self._opened, address) in self.written_to}
 
     def open(self, account: str) -> Any:
+        self._opened = account
         return self
 
     def create(self, account: str) -> None:

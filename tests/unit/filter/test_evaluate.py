@@ -18,6 +18,7 @@ from echomox.filter.explain import details
 from echomox.filter.features import read
 from echomox.filter.padding import padded, plain_text
 from echomox.filter.replay import replay
+from echomox.filter.stages.membranes import default_rules
 from echomox.filter.trial import silent
 from tests.unit.filter.test_learning import Account
 from tests.unit.filter.test_parts import mail
@@ -162,7 +163,7 @@ CELLS = plots.Chart("states", "chunk", "neuron", cells=[[1.0, -1.0], [0.0, 0.5]]
 
 
 def test_the_trace_of_a_message_is_drawn(tmp_path):
-    found = details(mail(1, True), "new", tmp_path, JunkFilter(), ["esn"])["esn"]
+    found = details((mail(1, True), "new"), tmp_path, JunkFilter(), default_rules(), ["esn"])["esn"]
     drawn = plots.trace(found)
     assert len(drawn["states"].cells) == 100 and set(drawn["inputs"].lines) == set(plots.TRACED)
     for chart in drawn.values():

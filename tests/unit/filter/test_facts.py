@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from echomox.dns.psl import organisational_domain as organisation
 from echomox.filter.factheader import box_of
 from echomox.filter.factlinks import BRANDS, host_facts, looks_like
 from echomox.filter.facts import FACTS, facts, head_of, word_table
-from echomox.filter.facttable import organisation
 from echomox.filter.features import Envelope, read
 from echomox.reservoir.rules import Words
 

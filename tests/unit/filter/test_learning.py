@@ -17,6 +17,7 @@ from echomox.filter.features import READ_BYTES
 from echomox.filter.hashing import hashes
 from echomox.filter.judge import Judge, fallback_judge
 from echomox.filter.learn import BadRecord, Delta, pack, unpack, unpack_strings
+from echomox.filter.stages.membranes import default_rules
 from echomox.filter.words import Reader, Readers, Writer, junk_path
 from echomox.ipc.schema import Classify
 from echomox.log import Log, Sink
@@ -383,7 +384,7 @@ def test_what_is_ordinary_is_a_warning_without_a_traceback(accounts, account, sp
 
 def test_explain_shows_groups_words_and_the_decision(account, accounts, log):
     trained(account, accounts, log)
-    found = explain(mail("cheap offer"), "u0", accounts, SETTINGS, log)
+    found = explain(mail("cheap offer"), "u0", accounts, SETTINGS, default_rules())
     assert set(found["features"]) == {"headers", "body", "metadata"}
     assert found["learned"] == 40 and found["place"] in ("junk", "reject")
     assert {"cheap", "offer"} <= {word["word"] for word in found["words"]["spam"]}
@@ -394,15 +395,15 @@ def test_explain_shows_groups_words_and_the_decision(account, accounts, log):
 
 def test_details_are_those_that_are_asked_for(account, accounts):
     text = mail("cheap offer, act now")
-    assert details(text, "u0", accounts, SETTINGS, []) == {}
-    found = details(text, "u0", accounts, SETTINGS, DETAILS)
+    assert details((text, "u0"), accounts, SETTINGS, default_rules(), []) == {}
+    found = details((text, "u0"), accounts, SETTINGS, default_rules(), DETAILS)
     assert list(found) == ["membranes", "esn", "affect"]
     assert found["esn"]["weight"] == 0.0 and found["esn"]["inputs"] and found["esn"]["states"]
     assert found["membranes"]["events"] and len(found["affect"]["profile"]) == 10
 
 
 def test_explain_of_an_account_that_knows_nothing(accounts, log):
-    found = explain(mail("x") + b"y" * READ_BYTES, "u0", accounts, SETTINGS, log)
+    found = explain(mail("x") + b"y" * READ_BYTES, "u0", accounts, SETTINGS, default_rules())
     assert (found["place"], found["words"]["known"]) == ("inbox", 0)
 
 

@@ -43,7 +43,7 @@ def test_whom_a_mail_is_of():
     ],
 )
 def test_the_domain_of_one_owner(domain, expected):
-    assert reputation.organisation(domain) == expected
+    assert reputation.organisational_domain(domain) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,47 @@ def test_checks_of_the_delivery_are_evidence(results, low, high):
 @pytest.mark.parametrize("results", [(), (("spf", "none"),), (("spf", "odd"), ("x", "pass"))])
 def test_without_results_there_is_no_opinion(results):
     assert auth.run(mail(results=results), context()).weight == 0.0
+
+
+WRITTEN = (reputation.CORRESPONDENT,)
+
+
+@pytest.mark.parametrize(
+    "results, known, decides",
+    [
+        (WRITTEN, {}, False),
+        (WRITTEN + PASS, {}, True),
+        (WRITTEN + PASS, {"address": (2, 1)}, False),
+        ((*WRITTEN, ("spf", "softfail")), {"address": (1, 0)}, False),
+    ],
+)
+def test_whom_the_account_has_written_to_is_no_stranger(results, known, decides):
+    for about in (words(**known), context(ham=0, spam=0)) if not known else (words(**known),):
+        found = reputation.run(mail(results=results), about)
+        assert found.reasons[0].startswith("written to ann@mail.example.co.uk ")
+        assert found.probability < 0.2 and (found.weight == DECIDES) is decides
+        assert found.weight > 0.75
+
+
+@pytest.mark.parametrize("results", [(("dmarc", "fail"),), (("spf", "fail"),), (("spf", "fail"), ("dmarc", "none"))])
+def test_a_forged_acquaintance_is_a_stranger(results):
+    assert reputation.run(mail(results=WRITTEN + results), words()).weight == 0.0
+
+
+def test_an_acquaintance_on_the_block_list_stays_out():
+    settings = JunkFilter(block=("@example.co.uk",))
+    assert reputation.run(mail(results=WRITTEN + PASS), context(settings)).probability > 0.99
+
+
+@pytest.mark.parametrize(
+    "results, expected",
+    [
+        ((("dkim", "pass"), ("dkim", "fail"), ("dkim", "permerror")), ("dkim=pass",)),
+        ((("dkim", "fail"), ("dkim", "pass")), ("dkim=pass",)),
+        ((("dkim", "fail"), ("dkim", "none")), ("dkim=fail",)),
+        ((("arc", "pass"),), ("arc=pass",)),
+        ((("helo", "fail"), ("arc", "fail")), ("helo=fail", "arc=fail")),
+    ],
+)
+def test_one_good_signature_is_enough(results, expected):
+    assert auth.run(mail(results=results), context()).reasons == expected

@@ -7,7 +7,9 @@ from math import exp
 
 import pytest
 
-from echomox.filter.features import Features, read
+from echomox.errors import ConfigError
+from echomox.filter.context import Context, nothing
+from echomox.filter.features import Envelope, Features, read
 from echomox.filter.stages import membranes
 from echomox.reservoir.membrane import SIGNALS, TOP, Object, Outcome, Pattern, Rule
 
@@ -172,3 +174,35 @@ def test_the_trace_shows_objects_and_rules():
     assert {"type": "link_mismatch", "value": 1.0, "charge": 0, "mobility": 1.0} in leaf["begins"]
     assert {"deceit", "lure"} <= {event["rule"] for event in shown["events"]}
     assert set(shown["signals"]) == set(SIGNALS) and shown["halted"]
+
+
+@pytest.mark.parametrize(
+    "results, fired, silent",
+    [
+        ((("correspondent", "yes"),), {"acquaintance"}, set()),
+        ((("correspondent", "yes"), ("dmarc", "fail")), {"not_aligned"}, {"acquaintance"}),
+        ((("dkim", "fail"), ("dkim", "pass"), ("dkim", "fail")), {"signed"}, {"signature_broken"}),
+        ((("spf", "softfail"), ("dkim", "none"), ("iprev", "fail")), {"spf_doubt"}, {"signed", "signature_broken"}),
+    ],
+)
+def test_the_checks_of_the_delivery_are_facts(results, fired, silent):
+    found = membranes.trace(read(PHISH, Envelope(auth=results)))
+    rules = {event["rule"] for event in found["events"]}
+    assert fired <= rules and not silent & rules
+
+
+def test_a_rule_file_is_read_again_only_when_it_is_good(tmp_path):
+    file = tmp_path / "own.rules"
+    file.write_text(TEXT.replace("rule acquaintance in sender", "rule old_friend in sender"))
+    own = membranes.reload_rules(str(file))
+    assert membranes.rules_of(str(file)) is own and membranes.rules_of("") is RULES
+    stage = membranes.stage(lambda: own)
+    known = read(PHISH, Envelope(auth=(("correspondent", "yes"),)))
+    assert any("old_friend" in reason for reason in stage.run(known, Context(2, 0, 0, nothing)).reasons)
+    file.write_text(TEXT + "\nrule broken in nowhere: -> \n")
+    with pytest.raises(ConfigError, match=rf"{file}: line \d+"):
+        membranes.reload_rules(str(file))
+    assert membranes.rules_of(str(file)) is own
+    file.unlink()
+    with pytest.raises(ConfigError, match=str(file)):
+        membranes.reload_rules(str(file))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from echomox.imap.fetch import Fetch, Item, Section, Store
-from echomox.imap.grammar import parse
 from echomox.imap.lexer import Bad
 from echomox.imap.seqset import SequenceSet
+from tests.unit.imap.rows import parse
 
 ONE = SequenceSet.parse(b"1")
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from echomox.imap.grammar import (
-    PARSERS,
     Append,
     Authenticate,
     Create,
@@ -23,10 +22,11 @@ from echomox.imap.grammar import (
     Select,
     Transfer,
     append_mailbox,
-    parse,
 )
 from echomox.imap.lexer import Bad, Parser, Streamed
 from echomox.imap.seqset import SequenceSet
+from echomox.imapd.commands import BY_NAME
+from tests.unit.imap.rows import parse
 
 PACIFIC = timezone(timedelta(hours=-8))
 
@@ -176,7 +176,7 @@ def test_what_the_grammar_does_not_allow(name, arguments):
         parse(name, arguments)
 
 
-@pytest.mark.parametrize("name", sorted(PARSERS))
+@pytest.mark.parametrize("name", sorted(BY_NAME))
 @pytest.mark.parametrize(
     "arguments", [b"x", b" (", b" \xff", b" \0", b' "', b" {", b" {9}\n", b" " * 3 + b"x"]
 )

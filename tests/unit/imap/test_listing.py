@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from echomox.imap.grammar import parse
 from echomox.imap.lexer import Bad
 from echomox.imap.listing import Listing, Status
+from tests.unit.imap.rows import parse
 
 CASES = [
     # RFC 3501 6.3.8

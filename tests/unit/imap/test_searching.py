@@ -6,7 +6,6 @@ from datetime import date
 
 import pytest
 
-from echomox.imap.grammar import parse
 from echomox.imap.lexer import Bad
 from echomox.imap.search import (
     Age,
@@ -25,6 +24,7 @@ from echomox.imap.search import (
 )
 from echomox.imap.searching import SAVED_RANGES, BadCharset, Search
 from echomox.imap.seqset import STAR
+from tests.unit.imap.rows import parse
 
 SEEN = HasFlag("\\Seen")
 RECENT = HasFlag("\\Recent")

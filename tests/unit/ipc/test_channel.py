@@ -338,6 +338,32 @@ def test_a_new_connection_calls_listeners_with_0(run, tmp_path, log):
     run(body())
 
 
+def test_many_rings_are_few_bells_and_the_last_is_heard(run, tmp_path, log):
+    async def body():
+        async with exchange(tmp_path, log) as (_, (ringer, hearer)):
+            ear, all_ear = Ear(), Ear()
+            hearer.listen("a", ear)
+            ringer.listen_to_all(all_ear)
+            await hearer_is_known(hearer, ear)
+            for modseq in range(1, 301):
+                ringer.ring("a", modseq)
+                await asyncio.sleep(0)
+            await ear.hears(300)
+            await all_ear.hears("a", 300)
+            assert len(ear.heard) < 100
+            assert len(all_ear.heard) < 10
+
+    run(body())
+
+
+async def hearer_is_known(hearer, ear):
+    """Its Listen has been taken: a ring of its own comes back."""
+    while not [what for what in ear.heard if what != (0,)]:
+        hearer.ring("a", 1)
+        await asyncio.sleep(0.01)
+    ear.heard.clear()
+
+
 def test_a_bell_may_be_rung_from_another_thread(run, tmp_path, log):
     async def body():
         async with exchange(tmp_path, log) as (_, (ringer, hearer)):

@@ -128,3 +128,27 @@ def test_a_unique_return_address_is_enough_when_the_recipient_was_rewritten(benc
     bench.finish(outcome(identity, "delivered"))
     (found,) = matched(bench, "f9", report(no_user("member@elsewhere.test")))
     assert found.recipient == "list@y.test"
+
+
+def test_a_report_about_the_servers_own_reports_suppresses_their_address(tmp_path):
+    bench = Bench(tmp_path)
+    told = (Told("failed", "5.1.1", "rua@far.test", "", "550 5.1.1 no such user"),)
+    for kind, message_id in (("report", "<r@here.test>"), ("forward", "<f@here.test>")):
+        (number,) = bench.add(mail("rua@far.test", account="", kind=kind, message_id=message_id))
+        bench.lease()
+        bench.finish(outcome(number, "delivered"))
+    forwarded = IncomingReport("", "mx.far.test", "<f@here.test>", told)
+    assert once(bench.connection, lambda c: match_dsn(c, "", "", forwarded)) == []
+    found = once(bench.connection, lambda c: match_dsn(c, "", "", IncomingReport("", "", "<r@here.test>", told)))
+    assert [one.recipient for one in found] == ["rua@far.test"]
+    assert suppression.is_suppressed(bench.connection, "", "rua@far.test")
+    assert not suppression.is_suppressed(bench.connection, "me", "rua@far.test")
+
+
+def test_what_is_suppressed_for_reports_is_not_tried(tmp_path):
+    bench = Bench(tmp_path)
+    suppression.add(bench.connection, "", "rua@far.test", "by hand")
+    (report,) = bench.add(mail("rua@far.test", account="", kind="report"))
+    (other,) = bench.add(mail("rua@far.test", account="", kind="forward", message_id="<2@here.test>"))
+    suppressed = {number for leased in bench.lease() for number in leased.suppressed}
+    assert suppressed == {report} and other not in suppressed

@@ -10,6 +10,7 @@ import pytest
 from echomox.config.schema import Queue, Transport
 from echomox.log import logger
 from echomox.queue import runner as runner_module
+from echomox.queue.destinations import ask_to_retry
 from echomox.queue.holder import holder_name
 from echomox.queue.model import NEVER, Outgoing, QueueRecipient
 from echomox.queue.routes import Way
@@ -112,6 +113,23 @@ def test_a_dead_destination_costs_a_few_tries_and_delays_nobody(world):
     assert len(tried) <= 5
     assert world.bench.one("SELECT count(*), min(attempts), max(attempts) FROM message") == (700, 1, 1)
     assert len(world.jobs) - len(tried) == 20
+
+
+def test_a_dead_destination_is_tried_when_somebody_asks_for_it(world):
+    """By hand: the message gets a real try, not one that is counted because the destination was dead before."""
+    world.answer = lambda job: [outcome(to.id, "retry", unreachable=True, text="refused") for to in job.recipients]
+    world.add(mail("a@dead.test"))
+
+    def again():
+        if len(world.jobs) == 1 and world.bench.one("SELECT attempts FROM message") == 1:
+            ask_to_retry(world.bench.directory)
+            world.bench.connection.execute("UPDATE message SET next_attempt = 0")
+            world.bench.connection.execute("UPDATE flow SET turn = 0")
+            world.runner.ring()
+        return len(world.jobs) == 2 and world.bench.one("SELECT attempts FROM message") == 2
+
+    world.run(again)
+    assert "not tried" not in world.bench.one("SELECT last_error FROM message")
 
 
 def test_no_more_at_once_than_configured(tmp_path):

@@ -118,7 +118,7 @@ class Talk:
         """Until nothing is under way."""
         for _ in range(10_000):
             await asyncio.sleep(0)
-            if self.session._task is None:
+            if self.session.resting:
                 await asyncio.sleep(0)
                 return
         raise AssertionError("the session does not come to rest")

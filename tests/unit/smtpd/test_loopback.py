@@ -78,7 +78,7 @@ def server(tmp_path: Path) -> Iterator[Any]:
     engine.close()
     bodies = (workers.smtp.run, workers.submission.run)
     threads = [
-        threading.Thread(target=uvloop.run, args=(body(worker),)) for body, worker in zip(bodies, running)
+        threading.Thread(target=uvloop.run, args=(body(worker),), daemon=True) for body, worker in zip(bodies, running)
     ]
     for thread, worker in zip(threads, running):
         thread.start()

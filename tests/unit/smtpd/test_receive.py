@@ -12,6 +12,7 @@ from echomox.clock import FakeClock
 from echomox.config.load import parse_dynamic
 from echomox.config.schema import Limits
 from echomox.config.snapshot import Snapshot
+from echomox.delivery.local import Taken
 from echomox.delivery.srs import DAY, Srs
 from echomox.errors import Reply
 from echomox.net.limit import DeliveryLimits
@@ -38,6 +39,13 @@ quota_messages = 9
 addresses = ["cat@a.test"]
 forward = ["cat@far.example"]
 forward_keep = false
+[accounts.fan]
+addresses = ["fan@a.test"]
+forward = ["f1@far.example", "f2@far.example"]
+forward_keep = false
+[accounts.own]
+addresses = ["own@a.test"]
+forward = ["own@far.example"]
 [aliases."team@a.test"]
 members = ["ann@a.test", "bob@a.test", "eve@far.example"]
 [aliases."self@a.test"]
@@ -70,9 +78,9 @@ class Delivery:
         self.mail: list[Any] = []
         self.reply = reply
 
-    async def deliver(self, mail: Any) -> Reply:
+    async def take(self, mail: Any) -> Taken:
         self.mail.append(mail)
-        return self.reply
+        return Taken(self.reply, True, frozenset((one.account, one.keep) for one in mail.destinations))
 
 
 class World:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from echomox.delivery.local import Incoming
+from echomox.delivery.local import Incoming, Taken
 from echomox.errors import Reply
 from echomox.smtpd.receive import Receive
 from tests.unit.net.support import Host
@@ -17,9 +17,9 @@ class Delivery:
     def __init__(self) -> None:
         self.mail: list[Incoming] = []
 
-    async def deliver(self, mail: Incoming) -> Reply:
+    async def take(self, mail: Incoming) -> Taken:
         self.mail.append(mail)
-        return Reply(250, "2.0.0", "Accepted")
+        return Taken(Reply(250, "2.0.0", "Accepted"))
 
 
 class Full:
@@ -74,6 +74,8 @@ HEADERS = [
     (("From: a@b.c",), 250),
     ((), 250),
     (("From: a@b.c", "From: d@e.f"), 550),
+    ((" dmarc=pass", "From: a@b.c"), 550),
+    (("\tx", "From: a@b.c"), 550),
     (("Received: x",) * 101, 554),
 ]
 

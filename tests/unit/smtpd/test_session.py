@@ -7,6 +7,7 @@ import pytest
 
 from echomox.config.schema import Limits
 from echomox.errors import Reply
+from echomox.smtpd import session as session_module
 from echomox.smtpd.session import SmtpSession
 from tests.unit.smtpd.support import GREETING, NO_LIMITS, Recorder, Talk, bytewise, codes, script, talk
 
@@ -69,6 +70,21 @@ def test_dialogue_byte_by_byte_gives_the_same_replies(lines, expected):
     assert talk(*bytewise(data)) == talk(data)
 
 
+@pytest.mark.parametrize("lines, expected", DIALOGUES)
+def test_giving_way_after_each_command_gives_the_same_replies(lines, expected, monkeypatch):
+    data = script(*lines)
+    whole = talk(data)
+    monkeypatch.setattr(session_module, "TURN", -1.0)
+    assert talk(data) == whole
+    assert talk(*bytewise(data)) == whole
+
+
+@pytest.fixture
+def no_turns(monkeypatch):
+    """However slow this machine is just now."""
+    monkeypatch.setattr(session_module, "TURN", 60.0)
+
+
 def test_ehlo_lists_what_is_there():
     answer = talk(script(HELLO))
     assert answer == (
@@ -115,7 +131,7 @@ def test_commands_end_in_crlf_only(line):
     assert codes(talk(line + b"NOOP\r\n")) == [500, 250]
 
 
-def test_pipelined_commands_are_answered_in_order_and_in_one_write():
+def test_pipelined_commands_are_answered_in_order_and_in_one_write(no_turns):
     async def run() -> None:
         one = Talk()
         writes = []
@@ -323,7 +339,7 @@ def test_data_has_a_limit_for_silence_and_one_for_the_whole_message():
         now = one.service.loop.time()
         await one.send(b"text\r\n")
         assert 15 < one.session._deadline - now < 25
-        one.session._until = now + 5
+        one.session._text.until = now + 5
         await one.send(b"text\r\n")
         assert one.session._deadline - now < 6
 
@@ -363,7 +379,7 @@ def test_after_a_reload_sessions_go_on_until_the_time_is_up():
     asyncio.run(run())
 
 
-def test_a_client_that_does_not_read_is_not_read_from():
+def test_a_client_that_does_not_read_is_not_read_from(no_turns):
     async def run() -> None:
         one = Talk()
         one.session.pause_writing()

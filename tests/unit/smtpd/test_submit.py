@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from echomox.config.schema import Dkim
 from echomox.config.snapshot import Snapshot
+from echomox.delivery.local import Taken
 from echomox.errors import Reply
 from echomox.queue.model import FAILURE_AND_DELAY, NEVER, QueueFull
 from echomox.smtpd.submit import Submit, compared, named
@@ -45,9 +46,9 @@ class Delivery:
         self.mail: list[Any] = []
         self.reply = ACCEPTED
 
-    async def deliver(self, mail: Any) -> Reply:
+    async def take(self, mail: Any) -> Taken:
         self.mail.append((mail, mail.read()))
-        return self.reply
+        return Taken(self.reply)
 
 
 class World:
@@ -73,7 +74,7 @@ class World:
             one.session.login, one.session.tls = login, tls
             answer = await one.send(script("EHLO client.example", *lines))
             for _ in range(200):  # large messages are signed in a thread
-                if one.session._task is None:
+                if one.session.resting:
                     break
                 await asyncio.sleep(0.01)
             role.close()

@@ -260,6 +260,19 @@ def test_damaged_journal_is_kept_aside(engine: SqliteEngine, paths: Paths) -> No
     after.close()
 
 
+def test_uids_that_were_never_given_are_not_shown(engine: SqliteEngine, paths: Paths) -> None:
+    """After a power cut UIDNEXT jumps: then the messages are not simply those without a tombstone."""
+    fill(engine, 10)
+    store = engine.open(ALICE)
+    inbox = store.mailbox("INBOX").id
+    store.remove(inbox, [3])
+    with store.database.write() as write:
+        write.execute("UPDATE mailbox SET uidnext = uidnext + 3 WHERE id = ?", (inbox,))
+    assert list(store.select(inbox, False).uids) == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    fill(engine, 1)
+    assert list(store.select(inbox, False).uids) == [1, 2, 4, 5, 6, 7, 8, 9, 10, 14]
+
+
 def test_unfinished_accounts_are_swept_up(engine: SqliteEngine, paths: Paths) -> None:
     (paths.accounts / ".new-x-1").mkdir()
     assert engine.accounts() == [ALICE, BOB]

@@ -47,7 +47,8 @@ def listeners(tmp_path):
 
 def test_rows_stand_in_the_order_of_start():
     names = [service.name for service in SERVICES]
-    assert names == ["notifier", "control", "trainer", "indexer", "classifier", "smtp", "submission", "imap"]
+    first = ["notifier", "control", "trainer", "indexer", "scheduler", "classifier", "queuerunner"]
+    assert names == [*first, "smtp", "submission", "imap"]
     assert [service.name for service in SERVICES if service.publishes] == ["trainer"]
     assert all(service.body.partition(":")[0] in PRELOAD for service in SERVICES)
 

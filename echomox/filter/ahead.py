@@ -1,0 +1,334 @@
+"""Messages read ahead, in processes of their own, while this one learns from those before them (F30).
+
+Reading, hashing and what the stages without training say of a message are the same for every account and are more than
+half of the work of a lesson. So for a long outbox and a retraining the trainer forks one process a spare core: raw
+messages go to it in chunks through a pipe, and back come their features with everything in their memo that costs time.
+They give the same evidence, bit for bit, as `features.read` here; what only people want to see is left out.
+
+A helper has no file of the server open and ends when its pipe does: with the trainer, however that dies. When one dies
+itself, what it had is read here. All are gone at `close`.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import pickle
+import select
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fcntl import F_SETPIPE_SZ, fcntl
+from typing import NamedTuple, NoReturn
+
+from echomox.filter.context import Context, Stage, nothing
+from echomox.filter.evidence import outline
+from echomox.filter.features import Envelope, Features, hash_together, read
+from echomox.filter.stages import ngrams, reputation
+from echomox.filter.tokens import Text
+
+CHUNK = 16
+"""Messages that go to a helper together."""
+AHEAD = 4
+"""Chunks that a helper has before it."""
+HELPERS = 4
+"""At most."""
+MOST_READY = 512
+WORTH = 100
+"""Messages from which helpers are forked: it takes as long as reading some ten of them."""
+_PIPE = 1 << 20
+_LENGTH = 4
+_NICE = 5
+
+
+class Raw(NamedTuple):
+    """A message as it is stored: its bytes, of long ones the first, and how it came. whole: whether the stages without
+    training are to look at it."""
+
+    data: bytes
+    envelope: Envelope
+    whole: bool = True
+
+
+Fetch = Callable[[int], Raw | None]
+"""A message by its id; None when it is gone. An OSError goes up."""
+Packed = tuple[bytes, bytes, int, int]
+"""What another process needs of features: the text, what is remembered of it, fields, size."""
+Made = Packed | str
+"""Or why it could not be read."""
+
+
+def helpers() -> int:
+    """How many this machine has room for."""
+    return min(HELPERS, len(os.sched_getaffinity(0)) - 1)
+
+
+def prepared(raws: Sequence[Raw], longest: int, stages: Sequence[Stage]) -> list[Packed]:
+    """All that does not depend on an account, done, and what is not needed after that left out. longest: of n-grams."""
+    messages = [read(raw.data, raw.envelope) for raw in raws]
+    hash_together(messages, longest)
+    out = []
+    for features, raw in zip(messages, raws):
+        context = Context(longest, 0, 0, nothing, brief=True)
+        for stage in stages:
+            if raw.whole and not stage.learned:
+                context.evidence.append(stage.run(features, context))
+        outline(features, longest)
+        ngrams.indices(features, longest)
+        reputation.identities(features)
+        text = marshal.dumps(tuple(features.text), _PLAIN)  # thousands of short strings: three times as fast as pickle
+        known = pickle.dumps((features.memo, features.known), pickle.HIGHEST_PROTOCOL)
+        out.append((text, known, features.fields, features.size))
+    return out
+
+
+def unpacked(packed: Packed, envelope: Envelope) -> Features:
+    """Without structure, parts and the sender's fields."""
+    text, remembered, fields, size = packed
+    memo, known = pickle.loads(remembered)  # noqa: S301 - of a process of our own
+    return Features(_BARE, envelope, Text(*marshal.loads(text)), (), fields, size, (), memo, known)  # noqa: S302
+
+
+_BARE = read(b"").structure
+_PLAIN = 2
+"""The version of marshal that looks for no string twice."""
+
+
+@dataclass(slots=True)
+class _Helper:
+    """A forked process and our ends of its pipes. given: the messages of each chunk that it has not answered."""
+
+    pid: int
+    to: int
+    back: int
+    given: deque[dict[int, Envelope]] = field(default_factory=deque)
+    out: bytearray = field(default_factory=bytearray)
+    got: bytearray = field(default_factory=bytearray)
+
+    def end(self) -> None:
+        os.close(self.to)
+        os.close(self.back)
+        os.waitpid(self.pid, 0)
+
+
+class Ahead:
+    """A source of features, to be asked for `messages` in their order. failed(message, why): of one that cannot be
+    read. Raises OSError when no process can be made."""
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        messages: Sequence[int],
+        longest: int,
+        stages: Sequence[Stage],
+        failed: Callable[[int, str], None],
+    ) -> None:
+        self._fetch = fetch
+        self._waiting = deque(deque(messages[at : at + CHUNK]) for at in range(0, len(messages), CHUNK))
+        self._ready: dict[int, Features | None] = {}
+        self._work = _Work(longest, stages)
+        self._failed = failed
+        self._helpers: list[_Helper] = []
+        try:
+            for _ in range(helpers()):
+                self._helpers.append(_fork(self._work))
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the helpers, whatever they are at."""
+        for helper in self._helpers:
+            helper.end()
+        self._helpers = []
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, message: int) -> Features | None:
+        self._pump(0)
+        while message not in self._ready:
+            if not any(message in chunk for helper in self._helpers for chunk in helper.given):
+                self._here(message)
+            elif self._waiting and len(self._ready) < MOST_READY:
+                self._here(self._waiting[0].popleft())  # rather than to wait
+                if not self._waiting[0]:
+                    self._waiting.popleft()
+                self._pump(0)
+            else:
+                self._pump(None)
+        return self._ready.pop(message)
+
+    # -- how
+
+    def _here(self, message: int) -> None:
+        raw, self._ready[message] = self._fetch(message), None
+        try:
+            if raw is not None:
+                self._ready[message] = read(raw.data, raw.envelope)
+        except Exception as error:  # one message that cannot be read must not stop the others
+            self._failed(message, _why(error))
+
+    def _take(self, messages: Mapping[int, Envelope], made: Sequence[Made]) -> None:
+        for (message, envelope), one in zip(messages.items(), made):
+            if isinstance(one, str):
+                self._failed(message, one)
+            self._ready[message] = None if isinstance(one, str) else unpacked(one, envelope)
+
+    def _fill(self) -> None:
+        """Gives each helper AHEAD chunks."""
+        for _ in range(AHEAD):
+            for helper in self._helpers:
+                if self._waiting and len(helper.given) < AHEAD:
+                    self._give(helper, self._waiting.popleft())
+
+    def _give(self, helper: _Helper, chunk: Iterable[int]) -> None:
+        found = {message: self._fetch(message) for message in chunk}
+        known = {message: raw for message, raw in found.items() if raw is not None}
+        self._ready.update((message, None) for message in found if message not in known)
+        if known:
+            data = pickle.dumps(list(known.values()), pickle.HIGHEST_PROTOCOL)
+            helper.out += len(data).to_bytes(_LENGTH, "little") + data
+            helper.given.append({message: raw.envelope for message, raw in known.items()})
+
+    def _pump(self, timeout: float | None) -> None:
+        """Moves what can be moved; with None it waits until something can."""
+        self._fill()
+        poll = select.poll()
+        ends: dict[int, _Helper] = {}
+        for helper in self._helpers:
+            poll.register(helper.back, select.POLLIN)
+            ends[helper.back] = helper
+            if helper.out:
+                poll.register(helper.to, select.POLLOUT)
+                ends[helper.to] = helper
+        for end, _ in poll.poll(timeout):
+            helper = ends[end]
+            if helper not in self._helpers:
+                continue
+            try:
+                alive = _write(helper) if end == helper.to else self._read(helper)
+            except (OSError, pickle.UnpicklingError, EOFError):
+                alive = False
+            if not alive:
+                self._lost(helper)
+
+    def _read(self, helper: _Helper) -> bool:
+        """Whether it still lives."""
+        data = os.read(helper.back, _PIPE)
+        helper.got += data
+        for frame in _frames(helper.got):
+            self._take(helper.given.popleft(), pickle.loads(frame))  # noqa: S301 - of a process of our own
+        return bool(data)
+
+    def _lost(self, helper: _Helper) -> None:
+        """What it had is read here when its turn comes."""
+        self._helpers.remove(helper)
+        helper.end()
+
+
+def _write(helper: _Helper) -> bool:
+    done = os.write(helper.to, helper.out)
+    del helper.out[:done]
+    return True
+
+
+def _frames(buffer: bytearray) -> Iterator[bytes]:
+    """Takes whole frames off its beginning."""
+    while len(buffer) >= _LENGTH:
+        end = _LENGTH + int.from_bytes(buffer[:_LENGTH], "little")
+        if len(buffer) < end:
+            return
+        frame = bytes(buffer[_LENGTH:end])
+        del buffer[:end]
+        yield frame
+
+
+# -- the helper ----------------------------------------------------------------
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+class _Work(NamedTuple):
+    """What a helper does with a chunk."""
+
+    longest: int
+    stages: Sequence[Stage]
+
+    def __call__(self, chunk: Sequence[Raw]) -> list[Made]:
+        try:
+            return list(prepared(chunk, self.longest, self.stages))
+        except Exception as error:
+            if len(chunk) == 1:
+                return [_why(error)]
+            return [self([raw])[0] for raw in chunk]  # one must not spoil the others
+
+
+def _fork(work: _Work) -> _Helper:
+    there, to = os.pipe2(os.O_CLOEXEC)
+    back, here = os.pipe2(os.O_CLOEXEC)
+    try:
+        for end in (to, back):
+            os.set_blocking(end, False)
+            _widen(end)
+        pid = os.fork()
+    except OSError:
+        for end in (there, to, back, here):
+            os.close(end)
+        raise
+    if not pid:
+        _child(there, here, work)
+    os.close(there)
+    os.close(here)
+    return _Helper(pid, to, back)
+
+
+def _widen(end: int) -> None:
+    try:
+        fcntl(end, F_SETPIPE_SZ, _PIPE)
+    except OSError:  # the user's share of pipes is used up; it works with small ones too
+        return
+
+
+def _child(there: int, here: int, work: _Work) -> NoReturn:
+    """The helper's life: nothing of the trainer's is touched but closed, so that the pipe ends when that does."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        gc.freeze()
+        low, high = sorted((there, here))
+        os.closerange(3, low)
+        os.closerange(low + 1, high)
+        os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
+        os.nice(_NICE)
+        while chunk := _taken(there):
+            data = pickle.dumps(work(pickle.loads(chunk)), pickle.HIGHEST_PROTOCOL)  # noqa: S301 - of the trainer
+            frame = memoryview(len(data).to_bytes(_LENGTH, "little") + data)
+            while frame:
+                frame = frame[os.write(here, frame) :]
+    finally:
+        os._exit(0)
+
+
+def _taken(end: int) -> bytes:
+    """The next frame; b"" when there is none any more."""
+    size = int.from_bytes(_exactly(end, _LENGTH), "little")
+    return _exactly(end, size)
+
+
+def _exactly(end: int, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = os.read(end, size - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return bytes(data)

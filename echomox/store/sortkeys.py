@@ -1,0 +1,192 @@
+"""What a message is sorted and threaded by: one narrow row of numbers for each content, written when it is delivered.
+
+RFC 5256 2.1 (base subject), 2.2 (sent date, with the internal date where there is none) and 3 (addr-mailbox of the
+first address of From, To and Cc); RFC 5957 3 (display names). Texts are kept once an account, as `collated` makes them,
+in a table whose order is the order of sorting: a row has their ids, and whoever sorts compares no text at all.
+
+Message ids are hashes of 64 bits, keyed by the account, so that nobody outside can make two of them meet. A thread
+(RFC 8474 5.2) is known by the ids that its messages have and refer to (`thread_name`); a message joins the thread of
+the first of its references that is known, and stays in it.
+
+The module knows statements, not connections: the upgrade of an old database fills the table with it too.
+"""
+
+# ruff: noqa: S608  # the texts put into statements are constants of this program
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from struct import pack
+from typing import Any, NamedTuple
+
+from echomox.message.encoded import decode_words
+from echomox.message.subject import base_subject
+
+REFERENCES = 200
+"""Most references of a message that are kept: the first, and the last ones."""
+TEXTS = 8  # ids of texts for each content
+LONGEST = 200  # characters of a text that are compared
+SOURCES = ("message_id", "in_reply_to", "refs", "subject", "envelope", "sent", "sent_day")
+"""Columns of content that a row is made from."""
+_STATEMENT = "INSERT OR REPLACE INTO sorting VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+_TOKEN = re.compile(rb'[()]|NIL|"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n', re.DOTALL)
+_FROM, _TO, _CC = 2, 5, 6  # places in an ENVELOPE (RFC 9051 7.5.2)
+Execute = Callable[..., Any]
+
+
+class Keys(NamedTuple):
+    """Of one content, for any account. texts: subject, mailboxes of From, To, Cc, display names of From, To; as
+    `collated`. names: the message's own id, "" for none, and its references, oldest first."""
+
+    sent: int
+    reply: bool
+    texts: tuple[str, ...]
+    name: str
+    references: tuple[str, ...]
+
+
+def collated(text: str) -> str:
+    """As i;unicode-casemap compares it, octet by octet in UTF-8 (RFC 5051 2): title case, decomposed."""
+    text = text[:LONGEST]
+    if text.isascii():
+        return text.upper()
+    return "".join([_collated(letter) for letter in text]).encode("utf-8", "replace").decode()
+
+
+def _collated(letter: str) -> str:
+    title = letter.title()
+    if len(title) == 1:  # RFC 5051 takes the simple mappings only
+        letter = title
+    return letter if "\uac00" <= letter <= "\ud7a3" else unicodedata.normalize("NFKD", letter)
+
+
+def keys_of(values: Sequence[Any], received: float) -> Keys:
+    """values: of SOURCES."""
+    message_id, in_reply_to, refs, subject, envelope, sent, sent_day = values
+    base, reply = base_subject(subject)
+    first = first_addresses(envelope)
+    texts = (
+        collated(base),
+        *(collated(first[place][1]) for place in (_FROM, _TO, _CC)),
+        *(collated(shown(*first[place])) for place in (_FROM, _TO)),
+    )
+    references = tuple(refs.split()) or ((in_reply_to,) if in_reply_to else ())
+    if len(references) > REFERENCES:
+        references = (references[0], *references[1 - REFERENCES :])
+    return Keys(int(sent if sent_day else received), reply, texts, message_id, references)
+
+
+def shown(name: str, box: str, host: str) -> str:
+    """RFC 5957 3: the display name, else the address; the first address may be a group, with its name."""
+    return name or (f"{box}@{host}" if host else box)
+
+
+def first_addresses(envelope: bytes) -> dict[int, tuple[str, str, str]]:
+    """(name, mailbox, host) of the first address of the lists From, To and Cc of an ENVELOPE; "" for what is NIL."""
+    found = dict.fromkeys((_FROM, _TO, _CC), ("", "", ""))
+    depth = field = place = 0
+    values: list[str] = []
+    while token := _TOKEN.search(envelope, place):
+        place = token.end()
+        word = token[0]
+        if word == b"(":
+            depth += 1
+            continue
+        if word == b")":
+            depth -= 1
+            if depth == 2 and field in found and len(values) == 4 and found[field] == ("", "", ""):
+                found[field] = decode_words(values[0]).strip(), values[2], values[3]
+            if depth == 2:
+                values = []
+            elif depth == 1:
+                if field == _CC:
+                    break
+                field += 1
+            continue
+        if token[2] is not None:
+            size = int(token[2])
+            value, place = envelope[place : place + size], place + size
+        else:
+            value = b"" if word == b"NIL" else token[1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
+        if depth == 3:
+            values.append(value.decode("utf-8", "replace"))
+        elif depth == 1:
+            field += 1
+    return found
+
+
+class Sorter:
+    """Writes rows within one transaction. execute: of its connection; instance: of the account."""
+
+    __slots__ = ("_execute", "_key", "_texts")
+
+    def __init__(self, execute: Execute, instance: str) -> None:
+        self._execute = execute
+        self._key = instance.encode()
+        self._texts: dict[str, int] = {"": 0}
+
+    def add(self, content: int, keys: Keys) -> None:
+        own = self._hash(keys.name) if keys.name else 0
+        references = [self._hash(name) for name in keys.references]
+        texts = [self._text(text, content * TEXTS + place) for place, text in enumerate(keys.texts, 1)]
+        thread = self._thread(content, own, references)
+        packed = pack(f"<{len(references)}q", *references)
+        self._execute(_STATEMENT, (content, thread, keys.sent, int(keys.reply), *texts, own, packed))
+
+    def _hash(self, name: str) -> int:
+        digest = blake2b(name.encode("utf-8", "replace"), digest_size=8, key=self._key).digest()
+        return int.from_bytes(digest, "little", signed=True) or 1
+
+    def _text(self, text: str, free: int) -> int:
+        """Its id; `free` if it is new."""
+        known = self._texts.get(text)
+        if known is None:
+            row = self._execute("SELECT id FROM sort_text WHERE text = ?", (text,)).fetchone()
+            if row is None:
+                self._execute("INSERT INTO sort_text VALUES (?, ?)", (text, free))
+            known = self._texts[text] = row[0] if row else free
+        return known
+
+    def _thread(self, content: int, own: int, references: Sequence[int]) -> int:
+        """The thread's number is the first content's."""
+        names = dict.fromkeys((own, *reversed(references)) if own else reversed(references))
+        missing = []
+        thread = 0
+        for name in names:
+            row = self._execute("SELECT thread FROM thread_name WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                missing.append(name)
+            elif not thread:
+                thread = row[0]
+        thread = thread or content
+        for name in missing:
+            self._execute("INSERT INTO thread_name VALUES (?, ?)", (name, thread))
+        return thread
+
+
+def fill(execute: Execute) -> None:
+    """Makes the rows of all contents that have none."""
+    (instance,) = execute("SELECT instance FROM state").fetchone()
+    sorter = Sorter(execute, instance)
+    last = 0
+    while True:
+        rows = execute(
+            f"""SELECT id, coalesce((SELECT received FROM message m WHERE m.id = content.id), 0), {", ".join(SOURCES)}
+                FROM content WHERE id > ? AND id NOT IN (SELECT content FROM sorting) ORDER BY id LIMIT 500""",
+            (last,),
+        ).fetchall()
+        for last, received, *values in rows:
+            sorter.add(last, keys_of(values, received))
+        if len(rows) < 500:
+            return
+
+
+def prune(execute: Execute) -> None:
+    """Takes out texts and names that no message has any more."""
+    columns = ("subject", "from_box", "to_box", "cc_box", "from_name", "to_name")
+    used = " UNION ".join(f"SELECT {column} FROM sorting" for column in columns)
+    execute(f"DELETE FROM sort_text WHERE id NOT IN ({used})")
+    execute("DELETE FROM thread_name WHERE thread NOT IN (SELECT thread FROM sorting)")

@@ -1,0 +1,107 @@
+"""What is true, in the plainest form: mailboxes as dictionaries. The modseqs are taken from the store after every step,
+and are checked: what a step changed has a new one, higher than all before, and nothing else has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from echomox.imapd.flags import FLAGS
+from echomox.store.engine import AccountStore
+
+LAST = 2**32 - 1
+
+
+@dataclass
+class Message:
+    """token: its subject, which no other message has but its copies."""
+
+    token: str
+    flags: frozenset[str] = frozenset()
+    modseq: int = 0
+
+
+@dataclass(repr=False)
+class Box:
+    """ever: every UID that a message had, with its token. changed: UIDs that the step under way has changed."""
+
+    id: int
+    name: str
+    validity: int
+    messages: dict[int, Message] = field(default_factory=dict)
+    ever: dict[int, str] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)
+    highest: int = 0
+    alive: bool = True
+
+    def add(self, uid: int, token: str, flags: frozenset[str] = frozenset()) -> None:
+        assert uid > max(self.ever, default=0), (self.name, uid, "a UID that is not new")
+        self.ever[uid] = token
+        self.messages[uid] = Message(token, flags)
+        self.changed.add(uid)
+
+    def remove(self, uids: Iterable[int]) -> list[int]:
+        """Those that were there."""
+        gone = sorted(uid for uid in set(uids) if uid in self.messages)
+        for uid in gone:
+            del self.messages[uid]
+        return gone
+
+    def set_flags(self, uid: int, flags: frozenset[str]) -> None:
+        if self.messages[uid].flags != flags:
+            self.messages[uid].flags = flags
+            self.changed.add(uid)
+
+
+class Reference:
+    """All mailboxes of the account that the test made, by id. validities: all that there ever were."""
+
+    def __init__(self) -> None:
+        self.boxes: dict[int, Box] = {}
+        self.validities: set[int] = set()
+        self.modseq = 0
+
+    def names(self) -> list[str]:
+        return sorted(box.name for box in self.boxes.values())
+
+    def named(self, name: str) -> Box:
+        return next(box for box in self.boxes.values() if box.name == name)
+
+    def born(self, store: AccountStore, name: str) -> Box:
+        """A mailbox that has just been made: its UIDVALIDITY is higher than any before."""
+        found = store.mailbox(name)
+        assert found.id not in self.boxes
+        assert found.uidvalidity > max(self.validities, default=0), "a UIDVALIDITY again"
+        self.validities.add(found.uidvalidity)
+        box = self.boxes[found.id] = Box(found.id, name, found.uidvalidity)
+        return box
+
+    def check(self, store: AccountStore) -> None:
+        """The store has exactly this; takes its modseqs over."""
+        before = self.modseq
+        self.modseq = store.modseq()
+        assert self.modseq >= before
+        for box in self.boxes.values():
+            self._check_box(store, box, before)
+
+    def _check_box(self, store: AccountStore, box: Box, before: int) -> None:
+        mailbox = store.mailbox_by_id(box.id)
+        assert (mailbox.name, mailbox.uidvalidity) == (box.name, box.validity)
+        assert mailbox.uidnext > max(box.ever, default=0)
+        assert mailbox.total == len(box.messages)
+        assert mailbox.unseen == sum("\\Seen" not in message.flags for message in box.messages.values())
+        assert mailbox.modseq >= box.highest
+        box.highest = mailbox.modseq
+        rows = list(store.fetch(box.id, 1, LAST, ("uid", "flags", "keywords", "modseq")))
+        assert [row[0] for row in rows] == list(box.messages), box.name
+        for uid, bits, keywords, modseq in rows:
+            message = box.messages[uid]
+            flags = frozenset(FLAGS.format(bits, keywords).decode().strip("()").split())
+            assert flags == message.flags, (box.name, uid)
+            if uid in box.changed:
+                assert modseq > before, (box.name, uid, "a change without a new modseq")
+            else:
+                assert modseq == message.modseq, (box.name, uid, "a new modseq without a change")
+            message.modseq = modseq
+            assert modseq <= box.highest
+        box.changed.clear()
