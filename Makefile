@@ -4,7 +4,7 @@ PYTHON ?= python3
 BASE_PORT ?= 10000
 RUN = .venv/.run
 TEST = .venv/.test
-TOGETHER = tests/unit tests/contract tests/numeric tests/dialog tests/fuzz tests/crash
+TOGETHER = tests/unit tests/contract tests/numeric tests/dialog tests/model tests/fuzz tests/crash
 OURS = echomox workers shm setup.py tests
 
 help: ## this list
@@ -26,8 +26,8 @@ unit: $(TEST) ## the tests of pure code, in seconds
 bench: $(TEST) ## the loads and their table of figures
 	.venv/bin/python -m tests.bench
 
-fuzz: $(TEST) ## the fuzz targets, for long
-	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/fuzz
+fuzz: $(TEST) ## the fuzz targets and the model of IMAP, for long
+	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/fuzz tests/model
 
 lint: $(TEST) ## style
 	.venv/bin/ruff check $(OURS)

@@ -238,7 +238,8 @@ def domain_add(site: Site, fields: Fields) -> Answer:
         if key in draft.dynamic.domains:
             raise Refused(f"domain {key} is there already")
         dkim = _dkim_keys(site, key) if fields.get("dkim", True) else {}
-        draft.add_domain(key, replace(REPORTED, dkim=tuple(dkim)))
+        plain = Domain() if fields.get("settings", {}).get("alias_of") else REPORTED  # it has no addresses of its own
+        draft.add_domain(key, replace(plain, dkim=tuple(dkim)))
         draft.set_domain(key, _paths_of(fields.get("settings", {})))
         try:
             for row, pem in dkim.items():

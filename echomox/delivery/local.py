@@ -207,7 +207,7 @@ class LocalDelivery:
                     Addition(
                         source, structure, targets, mail.id, mail.received, mail.mail_from, mail.remote_ip,
                         delivered=True,
-                    )  # fmt: skip
+                    )
                 )
         except QueueFull as error:
             self._host.log.error("message not sent on", cid=mail.cid, error=str(error))

@@ -216,6 +216,8 @@ DEFAULT = model_of(State())
 
 TOLD = "told"
 """Under this name the trainer leaves in Context.scratch what `Envelope.told` says of a message it is taught."""
+TIMES = "times"
+"""Under this one for how many messages it stands, where others are not shown to the combination."""
 
 
 def as_told(context: Context) -> list[Evidence]:
@@ -262,7 +264,7 @@ class CombineLearner:
         if not found.names:
             return b""
         value = found.total + bias
-        error = RATE * ((label == "spam") - sigmoid(max(-CLIP, min(CLIP, value))))
+        error = context.scratch.get(TIMES, 1) * RATE * ((label == "spam") - sigmoid(max(-CLIP, min(CLIP, value))))
         length = 1.0 + fsum(x * x for x in found.inputs) ** 0.5
         unit = error / length * (1 << FRACTION)
         steps = {name: round(unit * x) for name, x in zip(found.names, found.inputs)}

@@ -5,8 +5,8 @@ adds it anew under its label, so lessons may be given twice.
 
 Messages are taught in order, each by what was known before it; in bulk, up to one in `STEP` of what was learnt so
 far are examined together, so that a long outbox or a retraining runs in batches and a young account does not. In bulk
-the combination learns from one in SAMPLE of the messages of which it is not known what was said when they came: what
-the parts say then is not quite what they would have said.
+the combination learns from one in SAMPLE of the messages of which it is not known what was said when they came, with
+steps SAMPLE times as long: what the parts say then is not quite what they would have said.
 
 What a message added is kept for the KEEP messages trained last, about 6 KB each, so that an account stays bounded.
 Older ones are folded: what they added stays in the sums for good. Taking one back later changes nothing then, and
@@ -24,7 +24,7 @@ import numpy as np
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.ahead import WORTH, Ahead, Fetch, Raw, helpers
-from echomox.filter.combine import TOLD
+from echomox.filter.combine import TIMES, TOLD
 from echomox.filter.context import Context, Counts, LookUp, Question, Stage
 from echomox.filter.decide import FIELD
 from echomox.filter.features import READ_BYTES, Envelope, Features, hash_together, read
@@ -41,7 +41,7 @@ from echomox.filter.words import Trained, Writer
 from echomox.log import Log
 from echomox.store.engine import AccountStore, StoreError
 
-BATCH = 64
+BATCH = 50
 STEP = 16
 SAMPLE = 4
 KEEP = 10_000
@@ -65,8 +65,6 @@ class Pupil:
         self._log = log
         self._stages = method.stages
         self._parts = Parts(writer, log, method.learners)
-        self._refreshed = 0
-        """Messages learnt when models last followed their states."""
         self._delta = Delta()
         self._base = writer.totals()
         self._anew = False
@@ -122,7 +120,7 @@ class Pupil:
         self.writer.set_number("retrain", 0)
         self._parts.clear()
         self._delta, self._base, self._anew = Delta(), self.writer.totals(), True
-        done = self._refreshed = 0
+        done = 0
         self._bulk = len(order) >= WORTH
         with self._reading([message for message, _ in order]) as source:
             while done < len(order):
@@ -159,18 +157,9 @@ class Pupil:
         """Whether the combination is to learn from it too."""
         return not self._bulk or message % SAMPLE == 0 or (bool(envelope.told) and not self._anew)
 
-    def _total(self) -> int:
-        return self._base.total + self._delta.ham + self._delta.spam
-
     def _chunk(self) -> int:
-        return max(1, min(BATCH, self._total() // STEP))
-
-    def _refresh(self) -> None:
-        """Lets models follow their states, in bulk when there is one message in STEP more to know."""
-        total = self._total()
-        if abs(total - self._refreshed) * STEP >= total:
-            self._parts.refresh()
-            self._refreshed = total
+        total = self._base.total + self._delta.ham + self._delta.spam
+        return max(1, min(BATCH, total // STEP))
 
     def _known(self, message: int) -> Trained | None:
         try:
@@ -222,7 +211,7 @@ class Pupil:
         self._delta.add_many([(label, own) for _, label, own in lessons])
         self.writer.remember(lessons)
         self.writer.put_contributions(added)
-        self._refresh()
+        self._parts.refresh()  # late models would look worse to the combination than they are
 
     def _words(self, questions: Sequence[Question]) -> list[Hashes]:
         """The hashes of all that is counted of each message."""
@@ -260,6 +249,8 @@ class Pupil:
         made = Context(
             self.settings.ngrams, ham, spam, self._counts, self._parts.model, settings=self.settings, brief=True
         )
+        if self._bulk and not (features.envelope.told and not self._anew):
+            made.scratch[TIMES] = SAMPLE
         if not self._anew:  # what the parts were long ago says nothing of what they are
             made.scratch[TOLD] = features.envelope.told
         return made

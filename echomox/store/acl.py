@@ -66,10 +66,10 @@ def note(disk: Disk, data: str, who: str, owner: str) -> None:
     disk.sync_directory(directory)
 
 
-def owners(data: str, account: str) -> list[str]:
-    """Accounts that may share something with this one, sorted; without itself."""
+def owners(data: str, account: str, everybody: bool = True) -> list[str]:
+    """Accounts that may share something with this one, sorted; without itself. everybody: also what is anyone's."""
     found: set[str] = set()
-    for who in (account, ANYONE):
+    for who in (account, ANYONE) if everybody else (account,):
         try:
             found.update(os.listdir(f"{data}/shares/{who}"))
         except FileNotFoundError:
@@ -80,7 +80,7 @@ def owners(data: str, account: str) -> list[str]:
 def forget(data: str, account: str) -> None:
     """The account is gone: what was shared with it may not be a later one's of its name."""
     directory = f"{data}/shares/{account}"
-    for owner in owners(data, account):
+    for owner in owners(data, account, everybody=False):
         try:
             os.unlink(f"{directory}/{owner}")
         except FileNotFoundError:

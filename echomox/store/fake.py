@@ -11,15 +11,13 @@ import itertools
 import time
 from array import array
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 from echomox.imap import search as keys
 from echomox.imap.acl import ANYONE
 from echomox.imap.sorting import Criterion
 from echomox.imap.threads import Items
-from echomox.message.structure import Structure
 from echomox.store import affect, fakesort, names
 from echomox.store import flags as rules
 from echomox.store.engine import (
@@ -31,7 +29,6 @@ from echomox.store.engine import (
     REPAIRS,
     SEPARATOR,
     SPECIAL_USES,
-    WIRE_FLAGS,
     Added,
     Addition,
     AffectiveState,
@@ -54,66 +51,10 @@ from echomox.store.engine import (
     Target,
     Virtual,
 )
+from echomox.store.fakerows import FakeContent, FakeMailbox, FakeMessage, matches, with_words
 from echomox.store.fakevirtual import FakeVirtuals
-from echomox.store.match import Needle, field_values
 
-_BITS = {name.lower(): int(flag) for flag, name in WIRE_FLAGS.items()}
 LOGINS_AGE = 30 * 86_400
-
-
-@dataclass(slots=True)
-class FakeMessage:
-    id: int
-    uid: int
-    modseq: int
-    flags: int
-    keywords: str
-    received: float
-    saved: float
-    prefix: bytes
-    verdict: str
-    remote_ip: str
-    source: bytes
-    structure: Structure
-    content: int
-    thread: int
-
-    @property
-    def size(self) -> int:
-        return len(self.prefix) + len(self.source)
-
-    def column(self, name: str) -> Any:
-        if name in ("email_id", "thread_id"):
-            return f"{0:08x}-{self.content if name == 'email_id' else self.thread}"
-        return getattr(self if hasattr(self, name) else self.structure, name)
-
-
-@dataclass(slots=True)
-class FakeMailbox:
-    id: int
-    name: str
-    uidvalidity: int
-    special_use: str = ""
-    uidnext: int = 1
-    recent: int = 1
-    modseq: int = 1
-    named: int = 0
-    messages: dict[int, FakeMessage] = field(default_factory=dict)
-    expunged: dict[int, int] = field(default_factory=dict)
-    keywords: set[str] = field(default_factory=set)
-
-
-class FakeContent:
-    def __init__(self, prefix: bytes, source: bytes) -> None:
-        self._data = prefix + source
-        self.size = len(self._data)
-        self.prefix_size = len(prefix)
-
-    def read(self, offset: int = 0, length: int | None = None) -> bytes:
-        return self._data[offset : None if length is None else offset + length]
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class FakeAccount:
@@ -131,7 +72,7 @@ class FakeAccount:
         self._logins: list[Login] = []
         self._annotations: dict[int, dict[str, bytes]] = {}
         self._acls: dict[int, dict[str, str]] = {}
-        self._virtuals = FakeVirtuals(self, lambda key, message: _matches(key, message, 0, 0))
+        self._virtuals = FakeVirtuals(self, lambda key, message: matches(key, message, 0, 0))
         self._correspondents: dict[str, Correspondent] = {}
         self._sent: list[tuple[float, int, int]] = []
         self._lessons: list[LearnItem] = []
@@ -360,7 +301,7 @@ class FakeAccount:
         before = max((m.modseq for m in present if m.uid not in conflicts), default=0)
         changed = []
         for message in present:
-            new = message.flags & mask.keep | mask.put, _with_words(op, message.keywords, words)
+            new = message.flags & mask.keep | mask.put, with_words(op, message.keywords, words)
             if message.uid not in conflicts and new != (message.flags, message.keywords):
                 changed.append((message, *new))
         if changed:
@@ -471,7 +412,7 @@ class FakeAccount:
     def search(self, mailbox_id: int, key: keys.Key, uids: array[int]) -> list[int]:
         one = self._any(mailbox_id)
         view = list(enumerate(uids, 1))
-        return [uid for n, uid in view if uid in one.messages and _matches(key, one.messages[uid], n, len(view))]
+        return [uid for n, uid in view if uid in one.messages and matches(key, one.messages[uid], n, len(view))]
 
     def searching(self, mailbox_id: int, key: keys.Key, uids: array[int]) -> Generator[None, None, list[int]]:
         yield
@@ -599,65 +540,6 @@ class FakeAccount:
         """Nothing is open."""
 
 
-def _with_words(op: FlagOp, old: str, words: Sequence[str]) -> str:
-    lower = {word.lower() for word in words}
-    kept = [] if op is FlagOp.SET else [word for word in old.split() if word.lower() not in lower]
-    return names.join_keywords(kept if op is FlagOp.REMOVE else kept + list(words))
-
-
-def _matches(key: keys.Key, message: FakeMessage, number: int, count: int) -> bool:
-    match key:
-        case keys.And(parts):
-            return all(_matches(part, message, number, count) for part in parts)
-        case keys.Or(left, right):
-            return _matches(left, message, number, count) or _matches(right, message, number, count)
-        case keys.Not(inner):
-            return not _matches(inner, message, number, count)
-        case keys.Sequence(ranges, uid):
-            place, last = (message.uid, 0xFFFFFFFF) if uid else (number, count)
-            return any(low <= place <= min(high, last) for low, high in ranges)
-        case keys.HasFlag(flag):
-            bit = _BITS.get(flag.lower())
-            return bool(message.flags & bit) if bit else flag.lower() in message.keywords.lower().split()
-        case keys.Size(octets, larger):
-            return message.size > octets if larger else message.size < octets
-        case keys.Modseq(value):
-            return message.modseq >= value
-        case keys.Age(seconds, younger):
-            age = time.time() - message.received
-            return age <= seconds if younger else age >= seconds
-        case keys.ObjectId(field, _, wanted):
-            return bool(message.column(field) == wanted)
-        case keys.Fuzzy(inner):
-            return _matches(inner, message, number, count)
-        case keys.When():
-            return _matches_day(key, message)
-    return _matches_text(key, message)
-
-
-def _matches_day(key: keys.When, message: FakeMessage) -> bool:
-    if key.field == "sent":
-        day = message.structure.sent_day
-    else:
-        seconds = message.received if key.field == "received" else message.saved
-        day = datetime.fromtimestamp(seconds, UTC).date().isoformat()
-    wanted = key.day.isoformat()
-    return bool(day) and {"before": day < wanted, "on": day == wanted, "since": day >= wanted}[key.relation]
-
-
-def _matches_text(key: keys.Key, message: FakeMessage) -> bool:
-    header = message.prefix + message.source[: message.structure.header_size]
-    match key:
-        case keys.Header(name, value):
-            return any(Needle(value).in_text(found) for found in field_values(header, name))
-        case keys.Body(value):
-            return Needle(value).in_parts(message.structure.parts, message.source)
-        case keys.Text(value):
-            needle = Needle(value)
-            return needle.in_header(header) or needle.in_parts(message.structure.parts, message.source)
-    return isinstance(key, keys.All)
-
-
 class FakeCommitter:
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
@@ -694,6 +576,7 @@ class FakeEngine:
         names.account_name(account)
         if account not in self._accounts:
             self._accounts[account] = FakeAccount(account, self)
+            self.withdraw(account)
 
     def remove(self, account: str) -> None:
         if self._accounts.pop(account, None) is None:

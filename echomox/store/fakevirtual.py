@@ -21,7 +21,8 @@ from echomox.store.engine import (
 )
 
 if TYPE_CHECKING:
-    from echomox.store.fake import FakeAccount, FakeMailbox, FakeMessage
+    from echomox.store.fake import FakeAccount
+    from echomox.store.fakerows import FakeMailbox, FakeMessage
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from echomox.message.structure import Part
 from echomox.store.content import text_reader
 from echomox.store.database import UID_MASK
 from echomox.store.engine import StoreError
-from echomox.store.match import Needle, Read, field_values
+from echomox.store.match import Needle, Read, field_values, header_text
 from echomox.store.translate import View
 from echomox.store.views import load_parts
 
@@ -67,7 +67,18 @@ def messages(view: View, uids: set[int]) -> Iterator[tuple[int, Message]]:
 
 def _header_matcher(key: Header) -> Matcher:
     needle = Needle(key.value)
-    return lambda message: any(needle.in_text(value) for value in field_values(message.header(), key.name))
+    usual = re.compile(rb"^%b[ \t]*:(.*)" % re.escape(key.name.encode("utf-8", "replace")), re.MULTILINE)
+    # Blanks are not the same in the two ways of reading a field.
+    is_word = re.fullmatch(rb"[!-~]+", needle.octets) is not None
+
+    def matches(message: Message) -> bool:
+        header = message.header()
+        text = header_text(header) if is_word and b"=?" not in header else ""
+        if isinstance(text, bytes):
+            return any(needle.octets in value[1] for value in usual.finditer(text))
+        return any(needle.in_text(value) for value in field_values(header, key.name))
+
+    return matches
 
 
 def _body_matcher(key: Body) -> Matcher:

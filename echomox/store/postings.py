@@ -46,6 +46,11 @@ class Entries(NamedTuple):
     documents: Documents
 
 
+def parsed(array: str) -> Numbers:
+    """A JSON array of numbers, as SQLite makes of a column."""
+    return np.fromstring(array[1:-1], np.int64, sep=",") if len(array) > 2 else np.zeros(0, np.int64)
+
+
 def bitmap_size(documents: int) -> int:
     return (documents + 7) >> 3
 

@@ -18,7 +18,7 @@ import numpy as np
 from echomox.imap.sorting import Criterion
 from echomox.imap.threads import Items
 from echomox.store.database import UID_MASK, Database
-from echomox.store.postings import Numbers
+from echomox.store.postings import Numbers, parsed
 from echomox.store.virtual import message_source
 
 PIECE = 10_000
@@ -233,7 +233,7 @@ def _ranks(database: Database) -> Generator[None, None, tuple[Numbers, Numbers]]
             f" (SELECT id, text FROM sort_text WHERE text > ? ORDER BY text LIMIT {PIECE})",
             (last,),
         ).fetchone()
-        pieces.append(_parsed(ids))
+        pieces.append(parsed(ids))
         if len(pieces[-1]) < PIECE:
             break
         yield
@@ -253,12 +253,7 @@ def _look_up(table: tuple[Numbers, Numbers], wanted: Numbers) -> Numbers:
 
 
 def _read(database: Database, statement: str, values: Sequence[Any]) -> list[Numbers]:
-    return [_parsed(column) for column in database.execute(statement, values).fetchone()]
-
-
-def _parsed(column: str) -> Numbers:
-    """Of a JSON array of numbers."""
-    return np.fromstring(column[1:-1], np.int64, sep=",") if len(column) > 2 else np.zeros(0, np.int64)
+    return [parsed(column) for column in database.execute(statement, values).fetchone()]
 
 
 def _joined(names: Sequence[str], pieces: list[list[Numbers]]) -> Columns:

@@ -33,6 +33,10 @@ SOURCES = ("message_id", "in_reply_to", "refs", "subject", "envelope", "sent", "
 """Columns of content that a row is made from."""
 _STATEMENT = "INSERT OR REPLACE INTO sorting VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
 _TOKEN = re.compile(rb'[()]|NIL|"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n', re.DOTALL)
+_STRING = rb'(?:NIL|"[^"\\]*(?:\\.[^"\\]*)*")'
+_FIRST = rb"(?:NIL|\((\(%b\))(?:\(%b\))*\))" % ((b" ".join([_STRING] * 4),) * 2)
+_USUAL = re.compile(rb"\(%b %b %b" % (_STRING, _STRING, b" ".join([_FIRST] * 5)), re.DOTALL)
+"""An ENVELOPE without literals up to Cc; groups: the first addresses of From, Sender, Reply-To, To and Cc."""
 _FROM, _TO, _CC = 2, 5, 6  # places in an ENVELOPE (RFC 9051 7.5.2)
 Execute = Callable[..., Any]
 
@@ -86,6 +90,9 @@ def shown(name: str, box: str, host: str) -> str:
 
 def first_addresses(envelope: bytes) -> dict[int, tuple[str, str, str]]:
     """(name, mailbox, host) of the first address of the lists From, To and Cc of an ENVELOPE; "" for what is NIL."""
+    usual = _USUAL.match(envelope)
+    if usual is not None:
+        return {_FROM: _address(usual[1]), _TO: _address(usual[4]), _CC: _address(usual[5])}
     found = dict.fromkeys((_FROM, _TO, _CC), ("", "", ""))
     depth = field = place = 0
     values: list[str] = []
@@ -116,6 +123,22 @@ def first_addresses(envelope: bytes) -> dict[int, tuple[str, str, str]]:
         elif depth == 1:
             field += 1
     return found
+
+
+def _address(written: bytes | None) -> tuple[str, str, str]:
+    """(name, mailbox, host) of an address without literals."""
+    if written is None:
+        return "", "", ""
+    name, _, box, host = [_unquoted(token[1]) for token in _TOKEN.finditer(written, 1, len(written) - 1)]
+    return decode_words(name).strip() if "=?" in name else name.strip(), box, host
+
+
+def _unquoted(quoted: bytes | None) -> str:
+    if not quoted:
+        return ""
+    if b"\\" in quoted:
+        quoted = quoted.replace(b'\\"', b'"').replace(b"\\\\", b"\\")
+    return quoted.decode("utf-8", "replace")
 
 
 class Sorter:

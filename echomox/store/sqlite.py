@@ -96,6 +96,7 @@ class SqliteEngine:
             if not os.path.isdir(directory):
                 raise error
         self.disk.sync_directory(self._accounts)
+        self.withdraw(account)  # rights that an earlier account of this name was left
 
     def remove(self, account: str) -> None:
         directory = self._directory(account)
@@ -158,7 +159,7 @@ class SqliteEngine:
 
     def withdraw(self, account: str) -> None:
         names.account_name(account)
-        for owner in acl.owners(self.data, account):
+        for owner in acl.owners(self.data, account, everybody=False):
             with suppress(NoSuchAccount):
                 store = self.open(owner)
                 for mailbox_id, entries in store.shared().items():

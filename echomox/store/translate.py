@@ -35,7 +35,7 @@ from echomox.imap.search import (
 from echomox.store.database import UID_BITS, UID_MASK, Database
 from echomox.store.engine import WIRE_FLAGS
 from echomox.store.fulltext import Reader, Section
-from echomox.store.postings import Numbers
+from echomox.store.postings import Numbers, parsed
 from echomox.store.words import fold
 
 Steps = Generator[None, None, set[int]]
@@ -119,7 +119,8 @@ class View:
         """UIDs of the messages with one of these contents."""
         if len(contents) > FEW_CONTENTS:
             uids, all_contents = self.listed()
-            return set(uids[np.isin(all_contents, contents)].tolist())
+            places = np.minimum(np.searchsorted(contents, all_contents), len(contents) - 1)
+            return set(uids[contents[places] == all_contents].tolist())
         chosen = json.dumps(contents.tolist())
         rows = self.database.execute(
             f"""SELECT key & {UID_MASK} FROM message WHERE id IN (SELECT value FROM json_each(?)) AND content = id
@@ -138,7 +139,7 @@ class View:
                 "SELECT json_group_array(key), json_group_array(content) FROM message WHERE key BETWEEN ? AND ?",
                 self.bounds,
             ).fetchone()
-            keys, contents = (np.array(json.loads(column), np.int64) for column in row)
+            keys, contents = map(parsed, row)
             self.members = keys & UID_MASK, contents
         return self.members
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from echomox.config.paths import Paths
 from echomox.message.mime import parse
-from echomox.store import fulltext, messages
+from echomox.store import fulltext, messages, sortkeys
 from echomox.store.database import FILES_PER_DIRECTORY, Database, Write
 from echomox.store.engine import NoSuchAccount, StoreError
 from echomox.store.insert import structure_values
@@ -113,6 +113,7 @@ class _Check:
     def run(self, suspects: list[int]) -> None:
         self.files(suspects)
         self.rows()
+        self.sorting()
         self.counts()
         self.counters()
         self.orphans()
@@ -161,6 +162,7 @@ class _Check:
             values = structure_values(parse(file.read()))
         names = ", ".join(f"{name} = ?" for name in values)
         self.write.execute(f"UPDATE content SET {names} WHERE id = ?", (*values.values(), identity))
+        self.write.execute("DELETE FROM sorting WHERE content = ?", (identity,))
 
     def _keep_aside(self, path: str) -> None:
         self.database.disk.make_directory(self.lost_found)
@@ -204,6 +206,15 @@ class _Check:
         for (identity,) in lonely:
             if self.fault("content", f"content {identity} belongs to no message; its file is kept aside"):
                 self.write.execute("DELETE FROM content WHERE id = ?", (identity,))
+
+    def sorting(self) -> None:
+        """Every content has a row to be sorted by; those that were parsed again get theirs here."""
+        (missing,) = self.write.execute(
+            "SELECT count(*) FROM content WHERE id NOT IN (SELECT content FROM sorting)"
+        ).fetchone()
+        parsed_again = self.fix and any(fault.kind == "parts" for fault in self.faults)
+        if missing and (parsed_again or self.fault("sorting", f"{missing} messages have nothing to be sorted by")):
+            sortkeys.fill(self.write.execute)
 
     def counts(self) -> None:
         for identity, name, *numbers in self.write.execute(_COUNTS).fetchall():

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from echomox.message.structure import Part
 from echomox.store import mailboxes
@@ -71,16 +72,21 @@ def _uids(connection: sqlite3.Connection, mailbox: Mailbox) -> array[int]:
     tombstone: every UID below UIDNEXT is of a message or has one, or else their numbers do not add up."""
     given = mailbox.uidnext - 1
     if given - mailbox.total < mailbox.total:
-        statement = f"SELECT key & {UID_MASK} FROM expunged WHERE mailbox_id = ?"
-        gone = [uid for (uid,) in connection.execute(statement, (mailbox.id,)).fetchall()]
-        if given - len(gone) == mailbox.total and max(gone, default=0) <= given:
+        gone = _numbers(connection, "expunged WHERE mailbox_id = ?", (mailbox.id,))
+        if given - len(gone) == mailbox.total and (not len(gone) or gone.max() <= given):
             there = np.ones(given + 1, bool)
             there[0] = False
             there[gone] = False
             return array("I", np.flatnonzero(there).astype(np.uint32).tobytes())
     low = mailbox.id << UID_BITS
-    statement = f"SELECT key & {UID_MASK} FROM message WHERE key BETWEEN ? AND ? ORDER BY key"
-    return array("I", [uid for (uid,) in connection.execute(statement, (low, low | UID_MASK)).fetchall()])
+    found = _numbers(connection, "message WHERE key BETWEEN ? AND ?", (low, low | UID_MASK))
+    return array("I", np.sort(found).astype(np.uint32).tobytes())
+
+
+def _numbers(connection: sqlite3.Connection, table: str, values: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """UIDs of the rows of a table, in any order. As one text: as rows they would take five times as long."""
+    (text,) = connection.execute(f"SELECT group_concat(key & {UID_MASK}) FROM {table}", values).fetchone()
+    return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
 
 
 def _claim_recent(database: Database, mailbox_id: int) -> int:

@@ -3,7 +3,8 @@
     python -m tests.bench [--runs 3] [--seconds 6] [--only deliver,fetch] [--corpus DIR-or-tar] [--json FILE]
 
 Each row runs on its own fresh server; those of the filter are in tests/bench/filter.py, those
-of mail in and out of the world in tests/bench/mail.py. "CPU ms" is the server's
+of mail in and out of the world in tests/bench/mail.py, those of large mailboxes and
+many clients in tests/bench/imap.py. "CPU ms" is the server's
 processor time per operation: read it rather than the rate when the machine is busy. "bound" says which resource was
 nearest to its limit: the cores (client and server share them), or the disk. Speed is never asserted here: figures are
 printed, and compared by people.

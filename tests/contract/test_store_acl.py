@@ -65,6 +65,15 @@ def test_an_account_that_goes_is_taken_out_of_all_lists(engine: Engine) -> None:
     engine.withdraw("nobody")
 
 
+def test_a_new_account_has_no_rights_of_an_earlier_one_of_its_name(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    inbox = store.mailbox("INBOX").id
+    store.set_acl(inbox, {BOB: "lr", "anyone": "l"})
+    engine.remove(BOB)
+    engine.create(BOB)
+    assert store.acl(inbox) == {"anyone": "l"} and engine.owners(BOB) == [ALICE]
+
+
 def test_limits_and_names(engine: Engine) -> None:
     store = engine.open(ALICE)
     inbox = store.mailbox("INBOX").id

@@ -91,10 +91,12 @@ class Thunderbird:
             marionette = probe.getsockname()[1]
         text = PREFERENCES.format(marionette=marionette, port=self.port, user=self.user)
         (profile / "user.js").write_text(text)
-        environment = {**os.environ, "HOME": str(self.directory), "MOZ_HEADLESS": "1", "MOZ_CRASHREPORTER_DISABLE": "1"}
+        own = {"HOME": str(self.directory), "MOZ_HEADLESS": "1", "MOZ_CRASHREPORTER_DISABLE": "1"}
+        environment = {**os.environ, **own}
         with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [self.program, "--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile", str(profile)],
+                [self.program, "--headless", "--no-remote", "--marionette", "--remote-allow-system-access",
+                 "--profile", str(profile)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
             )  # fmt: skip
         try:
@@ -136,9 +138,11 @@ class Thunderbird:
         """The value that the script returns; it may await. AssertionError with what it throws."""
         body = (
             "const args = [...arguments]; const done = args.pop();"
-            f"(async () => {{ {PRELUDE} {script} }})().then(value => done({{ value }}), error => done({{ error: String(error) }}));"
+            f"(async () => {{ {PRELUDE} {script} }})()"
+            ".then(value => done({ value }), error => done({ error: String(error) }));"
         )
-        answer = self._command("WebDriver:ExecuteAsyncScript", {"script": body, "args": list(arguments), "newSandbox": True})
+        parameters = {"script": body, "args": list(arguments), "newSandbox": True}
+        answer = self._command("WebDriver:ExecuteAsyncScript", parameters)
         found = answer["value"]
         assert "error" not in found, (found["error"], self.log)
         return found.get("value")

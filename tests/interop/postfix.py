@@ -1,6 +1,6 @@
 """Postfix as an instance of its own: in a temporary directory, on a free port of loopback, as MX host and as relay.
 
-    with Postfix("relayhost = [127.0.0.1]:40025", smtp_options="-v") as postfix:
+    with Postfix("relayhost = [127.0.0.1]:40025") as postfix:
         postfix.port, postfix.log, postfix.mail("b")       # messages of b@there.example
 
 It takes root to start it: its parts run as the user postfix. It is stopped by its own pid file.
@@ -33,7 +33,7 @@ mail_owner = postfix
 setgid_group = postdrop
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-myhostname = mx.there.example
+myhostname = {name}
 mydestination =
 virtual_mailbox_domains = there.example
 virtual_mailbox_base = {root}/mail
@@ -83,6 +83,13 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
+def _main(text: str, more: str) -> str:
+    """Lines of `more` take the place of those of the same name."""
+    names = {line.partition("=")[0].strip() for line in more.splitlines()}
+    kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in names]
+    return "\n".join(kept) + more + "\n"
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -91,26 +98,28 @@ def free_port() -> int:
 
 
 class Postfix:
-    """more: further lines of main.cf. Its certificate is for mx.there.example, by `ca`."""
+    """more: further lines of main.cf, which count instead of those here. name: of the host, and in its certificate,
+    which is by `ca`."""
 
-    def __init__(self, more: str = "", *, ca: trustme.CA | None = None, port: int = 0) -> None:
+    def __init__(self, more: str = "", *, name: str = "mx.there.example", ca: trustme.CA | None = None) -> None:
         need("postfix")
         if os.geteuid():
             pytest.skip("Postfix starts as root only")
-        self.port = port or free_port()
+        self.port = free_port()
         self.root = Path(tempfile.mkdtemp(prefix="echomox-postfix-"))  # pytest's own is closed to the user postfix
         self.root.chmod(0o755)
         owner = pwd.getpwnam("postfix")
-        for name in ("conf", "spool", "data", "mail"):
-            (self.root / name).mkdir()
-        for name in ("data", "mail"):
-            shutil.chown(self.root / name, owner.pw_uid, owner.pw_gid)
+        for part in ("conf", "spool", "data", "mail"):
+            (self.root / part).mkdir()
+        for part in ("data", "mail"):
+            shutil.chown(self.root / part, owner.pw_uid, owner.pw_gid)
         daemons = subprocess.run(["postconf", "-dh", "daemon_directory"], capture_output=True, text=True, check=True)
-        facts = {"root": self.root, "daemons": daemons.stdout.strip(), "uid": owner.pw_uid, "gid": owner.pw_gid}
+        facts = {"root": self.root, "daemons": daemons.stdout.strip(), "name": name}
+        facts |= {"uid": owner.pw_uid, "gid": owner.pw_gid}
         conf = self.root / "conf"
-        (conf / "main.cf").write_text(MAIN.format(**facts) + more)
+        (conf / "main.cf").write_text(_main(MAIN.format(**facts), more))
         (conf / "master.cf").write_text(MASTER.format(port=self.port))
-        certificate = (ca or trustme.CA()).issue_cert("mx.there.example")
+        certificate = (ca or trustme.CA()).issue_cert(name)
         certificate.private_key_pem.write_to_path(str(conf / "key.pem"))
         (conf / "cert.pem").write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
 

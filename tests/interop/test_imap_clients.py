@@ -1,5 +1,5 @@
-"""IMAP clients as users have them, each doing what it is for: mbsync both ways with a large mailbox, offlineimap both ways,
-mutt and neomutt, fetchmail, curl, and the Python libraries imaplib, IMAPClient and aioimaplib."""
+"""IMAP clients as users have them, each doing what it is for: mbsync both ways with a large mailbox, offlineimap both
+ways, mutt and neomutt, fetchmail, curl, and the Python libraries imaplib, IMAPClient and aioimaplib."""
 
 from __future__ import annotations
 
@@ -213,8 +213,8 @@ def test_mutt_and_neomutt(server: Server, tmp_path: Path, name: str, index: int)
         f"<search>=b'Text 9.'<enter><copy-message>{saved}<enter>"
         "<sync-mailbox><quit>"
     )
-    for again in range(2):
-        done = in_terminal([program, "-F", str(tmp_path / "rc"), "-e", f'push "{keys if not again else "<quit>"}"'], tmp_path, 40)
+    for pushed in (keys, "<quit>"):  # the second time with its cache
+        done = in_terminal([program, "-F", str(tmp_path / "rc"), "-e", f'push "{pushed}"'], tmp_path, 40)
     assert saved.exists(), done
     assert b"Subject: number 9\n" in saved.read_bytes()
     assert count(client, "INBOX") == 18, done
@@ -322,9 +322,9 @@ def test_imapclient(server: Server) -> None:
         assert sum(len(thread) for thread in client.thread()) >= 1
         fetched = client.fetch([1, 2], ["ENVELOPE", "BODYSTRUCTURE", "FLAGS", "MODSEQ", "RFC822.SIZE"])
         assert fetched[1][b"ENVELOPE"].message_id == b"<sample-0@peers.example>"
-        assert client.add_flags([1], [imapclient.FLAGGED])[1] == (imapclient.SEEN, imapclient.FLAGGED)
+        assert {imapclient.SEEN, imapclient.FLAGGED} <= set(client.add_flags([1], [imapclient.FLAGGED])[1])
         modseq = client.fetch([1], ["MODSEQ"])[1][b"MODSEQ"][0]
-        assert list(client.fetch("1:*", ["FLAGS"], [f"CHANGEDSINCE {modseq - 1}"])) == [1]
+        assert list(client.fetch(client.search(), ["FLAGS"], [f"CHANGEDSINCE {modseq - 1}"])) == [1]
         client.move([2], "Archive")
         client.delete_messages([3])
         client.uid_expunge([3])

@@ -1,5 +1,5 @@
-"""Thunderbird, without a screen, with a new profile: first sync, new mail by IDLE, flags both ways, move, delete, search
-on the server."""
+"""Thunderbird, without a screen, with a new profile: first sync, new mail by IDLE, flags both ways, move, delete,
+search on the server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def test_new_mail_comes_by_idle(bird: Thunderbird, mailbox: tuple[Server, imapli
     _, client = mailbox
     client.append("INBOX", "", None, sample.ham(1000))  # type: ignore[arg-type]
     count = bird.run(
-        "const box = folder('INBOX'); await until(() => headers(box).length == args[0], 30); return headers(box).length",
+        "const box = folder('INBOX'); await until(() => headers(box).length == args[0], 30);"
+        "return headers(box).length",
         FIRST + 1,
     )
     assert count == FIRST + 1

@@ -144,8 +144,7 @@ def test_postfix_pipelines(world):
     verbs = [f"{way}{word}" for way, word in said]
     at = verbs.index(">MAIL")
     assert verbs[at : at + 3] == [">MAIL", ">RCPT", ">DATA"], verbs
-    (message,) = world.messages(2, "from smtp-source") or [world.field(2, "RECEIVED")]
-    assert message
+    assert len(world.field(2, "RECEIVED")) == 1
 
 
 # -- we give Postfix mail ------------------------------------------------------------

@@ -4,118 +4,26 @@ Postfix runs as an instance of its own in a temporary directory, on loopback; th
 """
 
 import asyncio
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 import uvloop
 
 from echomox.dns.fake import FakeResolver
-from tests.interop.tools import need
+from tests.interop.postfix import Postfix
 from tests.unit.delivery.mx import FixedPolicies, authority, delivery, job, policy, recipients, zone
 
-MAIN = """
-compatibility_level = 3.6
-queue_directory = {root}/spool
-data_directory = {root}/data
-command_directory = /usr/sbin
-daemon_directory = {daemons}
-mail_owner = postfix
-setgid_group = postdrop
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = mx.example
-mydestination =
+STRICT = """
 mynetworks =
-virtual_mailbox_domains = there.example
-virtual_mailbox_base = {root}/mail
-virtual_mailbox_maps = inline:{{ {{ b@there.example = b/ }}, {{ c@there.example = c/ }} }}
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{gid}
 smtpd_relay_restrictions = reject_unauth_destination
-smtpd_tls_cert_file = {root}/conf/cert.pem
-smtpd_tls_key_file = {root}/conf/key.pem
-smtpd_tls_security_level = may
-smtpd_tls_received_header = yes
-message_size_limit = 2000000
-virtual_mailbox_limit = 0
-smtpd_client_connection_rate_limit = 0
-smtputf8_enable = yes
-maillog_file = {root}/postfix.log
-maillog_file_prefixes = {root}
-alias_maps =
-alias_database =
 """
-MASTER = """
-127.0.0.1:{port} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-tlsmgr unix - - n 1000? 1 tlsmgr
-smtp unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def say(conf, verb):
-    return subprocess.run(["postfix", "-c", str(conf), verb], capture_output=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")
 def postfix():
     """(port, directory of its mail)"""
-    need("postfix")
-    if os.geteuid():
-        pytest.skip("Postfix starts as root only")
-    root = Path(tempfile.mkdtemp(prefix="echomox-postfix-"))  # pytest's own directory is closed to the user postfix
-    root.chmod(0o755)
-    owner = pwd.getpwnam("postfix")
-    for name in ("conf", "spool", "data", "mail"):
-        (root / name).mkdir()
-    for name in ("data", "mail"):
-        shutil.chown(root / name, owner.pw_uid, owner.pw_gid)
-    port = free_port()
-    daemons = subprocess.run(["postconf", "-dh", "daemon_directory"], capture_output=True, text=True, check=True)
-    facts = {"root": root, "daemons": daemons.stdout.strip(), "uid": owner.pw_uid, "gid": owner.pw_gid, "port": port}
-    (root / "conf/main.cf").write_text(MAIN.format(**facts))
-    (root / "conf/master.cf").write_text(MASTER.format(**facts))
-    certificate = authority().issue_cert("mx.example")
-    certificate.private_key_pem.write_to_path(str(root / "conf/key.pem"))
-    (root / "conf/cert.pem").write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
-    started = say(root / "conf", "start")
-    try:
-        assert started.returncode == 0, started.stderr.decode()
-        end = time.monotonic() + 20
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert time.monotonic() < end, (root / "postfix.log").read_text()
-            time.sleep(0.05)
-        yield port, root / "mail"
-    finally:
-        say(root / "conf", "stop")
-        shutil.rmtree(root)
+    with Postfix(STRICT, name="mx.example", ca=authority()) as host:
+        yield host.port, host.root / "mail"
 
 
 def arrived(mail, user, number):

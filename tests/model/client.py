@@ -1,7 +1,7 @@
 """A client that believes only what it is told, and complains when that cannot be, or is not all of it.
 
 `view` is what its sequence numbers mean: UIDs by position. Nothing happens while a command of the test runs but that
-command, so that what a client must be told is known exactly: `believe` compares line by line, `complete` what is left."""
+command, so what a client must be told is known exactly: `believe` compares line by line, `complete` what is left."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -32,6 +33,12 @@ KINDS = (
 MOST_CLIENTS = 5
 FLAG_SETS = st.frozensets(st.sampled_from(("\\Seen", "\\Flagged", "\\Deleted", "\\Deleted", "kw1", "kw2")), max_size=3)
 WORKERS = st.integers(0, SERVICES - 1)
+CRITERIA: Mapping[bytes, Callable[[frozenset[str]], bool]] = {
+    b"ALL": lambda flags: True,
+    b"DELETED": lambda flags: "\\Deleted" in flags,
+    b"UNSEEN": lambda flags: "\\Seen" not in flags,
+    b"KEYWORD kw1": lambda flags: "kw1" in flags,
+}
 COPYUID = re.compile(rb"\[COPYUID (\d+) ([\d:,]+) ([\d:,]+)\]")
 APPENDUID = re.compile(rb"\[APPENDUID (\d+) ([\d:,]+)\]")
 SELECTED = precondition(lambda self: any(client.box for client in self.quiet()))
@@ -101,7 +108,9 @@ class Mailboxes(RuleBasedStateMachine):
         box.add(added.uid, token)
 
     def ask(self, client: Client, command: bytes) -> list[bytes]:
-        return self.world.run(client.connection.command(command))  # type: ignore[no-any-return]
+        """Lines of the answer; empty literals as empty strings."""
+        lines: list[bytes] = self.world.run(client.connection.command(command))
+        return b"\r\n".join(lines).replace(b" {0}\r\n", b' ""').split(b"\r\n")
 
     def do(self, client: Client, command: bytes, lines: list[bytes], expunges: bool = True) -> None:
         """The command was answered by `lines` and the truth is as it is after it: compares."""
@@ -129,7 +138,8 @@ class Mailboxes(RuleBasedStateMachine):
             if client.box is not None and (client.live or client.watching):
                 if lines:
                     client.believe(lines, True)
-                client.complete(True)
+                if not self.world.deaf:
+                    client.complete(True)
 
     def drop(self, client: Client) -> None:
         self.clients.remove(client)
@@ -242,6 +252,7 @@ class Mailboxes(RuleBasedStateMachine):
                 self.remember(client)
             self.drop(client)
         self.world.run(self.world.restart(worker))
+        self.settle()
 
     def remember(self, client: Client) -> None:
         """Only of what the client has seen all flags, as its disk has it."""
@@ -396,7 +407,40 @@ class Mailboxes(RuleBasedStateMachine):
         assert lines[-1].startswith(b"t NO [EXPUNGEISSUED]" if refused else b"t OK"), lines
 
     @SELECTED
-    @rule(data=st.data(), criterion=st.sampled_from((b"ALL", b"DELETED", b"UNSEEN", b"KEYWORD kw1")), by_uid=st.booleans())
+    @rule(data=st.data())
+    def read(self, data: Any) -> None:
+        """FETCH of a body sets \\Seen, and tells it."""
+        client = self.pick(data, selected=True)
+        assert client and client.box
+        text, uids, by_uid = self.messages(data, client)
+        lines = self.ask(client, b"%b %b (BODY[]<99999.1>)" % (self.word(by_uid, b"FETCH"), text))
+        for uid in uids:
+            if uid in client.box.messages and not client.read_only:
+                client.box.set_flags(uid, client.box.messages[uid].flags | {"\\Seen"})
+        self.do(client, b"FETCH", lines, expunges=by_uid)
+
+    @SELECTED
+    @rule(data=st.data(), flags=FLAG_SETS)
+    def replace(self, data: Any, flags: frozenset[str]) -> None:
+        """RFC 8508."""
+        client = self.pick(data, selected=True, writing=True)
+        if client is None or client.box is None or not client.view:
+            return
+        by_uid = client.by_uid or data.draw(st.booleans())
+        place, target, token = data.draw(st.integers(0, len(client.view) - 1)), self.pick_box(data), self.token()
+        uid, mail = client.view[place], self.mail(token)
+        named = b"%b %d %b" % (self.word(by_uid, b"REPLACE"), uid if by_uid else place + 1, target.name.encode())
+        lines = self.ask(client, b"%b (%b) {%d+}\r\n%b" % (named, " ".join(flags).encode(), len(mail), mail))
+        found = APPENDUID.search(b"\n".join(lines))
+        assert bool(found) is (uid in client.box.messages), lines
+        if found:
+            client.box.remove([uid])
+            target.add(int(found[2]), token, flags)
+        assert lines[-1].startswith(b"t OK" if found else b"t NO [EXPUNGEISSUED]"), lines
+        self.do(client, b"REPLACE", lines)
+
+    @SELECTED
+    @rule(data=st.data(), criterion=st.sampled_from(sorted(CRITERIA)), by_uid=st.booleans())
     def search(self, data: Any, criterion: bytes, by_uid: bool) -> None:
         client = self.pick(data, selected=True)
         assert client and client.box
@@ -404,16 +448,10 @@ class Mailboxes(RuleBasedStateMachine):
         known = set(client.view)
         view = list(client.view)
         lines = self.ask(client, self.word(by_uid, b"SEARCH") + b" RETURN (ALL) " + criterion)
-        tests = {
-            b"ALL": lambda flags: True,
-            b"DELETED": lambda flags: "\\Deleted" in flags,
-            b"UNSEEN": lambda flags: "\\Seen" not in flags,
-            b"KEYWORD kw1": lambda flags: "kw1" in flags,
-        }
         right = [
             uid if by_uid else view.index(uid) + 1
             for uid, message in client.box.messages.items()
-            if uid in known and tests[criterion](message.flags)
+            if uid in known and CRITERIA[criterion](message.flags)
         ]
         found = re.fullmatch(rb'\* ESEARCH \(TAG "t"\)(?: UID)?(?: ALL ([\d:,]+))?', lines[0])
         assert found, lines
@@ -442,9 +480,19 @@ class Mailboxes(RuleBasedStateMachine):
     @precondition(lambda self: any(client.live for client in self.clients))
     def done(self, data: Any) -> None:
         client = data.draw(st.sampled_from([client for client in self.clients if client.live]))
-        assert self.world.run(self.world.say(client.connection, b"DONE\r\n")) == b"i OK IDLE completed"
+        lines = [self.world.run(self.world.say(client.connection, b"DONE\r\n"))]
+        while not lines[-1].startswith(b"i "):  # news, when bells were lost
+            lines.append(self.world.run(self.world.say(client.connection, b"")))
+        assert lines[-1] == b"i OK IDLE completed"
         client.live = ""
+        self.do(client, b"DONE", lines)
+
+    @rule(deaf=st.booleans())
+    def lose_bells(self, deaf: bool) -> None:
+        self.world.deaf = False
+        self.world.run(self.world.poll())
         self.settle()
+        self.world.deaf = deaf
 
     @QUIET
     @rule(data=st.data(), on=st.booleans())
@@ -568,6 +616,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     def delete(self, data: Any) -> None:
         """Who has it selected is told at the next command, or at once, and has to come again (RFC 2180 3.3)."""
+        self.lose_bells(False)
         client = self.pick(data)
         assert client
         name = data.draw(st.sampled_from([name for name in self.truth.names() if name != "INBOX"]))

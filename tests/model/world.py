@@ -14,7 +14,7 @@ from echomox.imapd.service import Backend, Service
 from echomox.message.mime import parse
 from echomox.net.login import Authenticator
 from echomox.store import open_engine
-from echomox.store.engine import Added, Addition, AccountStore, Target
+from echomox.store.engine import AccountStore, Added, Addition, Target
 from tests.dialog.server import ACCOUNTS, PASSWORD, USER, Connection, FakeBells, FakeHost, secrets
 
 ACCOUNT = "mrc"
@@ -55,6 +55,7 @@ class World:
         self._directory = tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None)
         self.root = Path(self._directory.name)
         self.deliveries = 0
+        self.deaf = False
         self.workers: list[Worker] = []
         self.run(self._start())
 
@@ -68,11 +69,17 @@ class World:
             engine.create(account)
         engine.open(ACCOUNT).set_secrets(secrets())
         for worker in self.workers:
-            worker.engine.on_change = self._changed
+            self._listen(worker)
 
-    def _changed(self, account: str, modseq: int) -> None:
-        for worker in self.workers:
-            worker.service.changed(account)
+    def _listen(self, worker: Worker) -> None:
+        """deaf: bells between workers are lost, and only the poll finds what another did."""
+
+        def changed(account: str, modseq: int) -> None:
+            for other in self.workers:
+                if other is worker or not self.deaf:
+                    other.service.changed(account)
+
+        worker.engine.on_change = changed
 
     @property
     def store(self) -> AccountStore:
@@ -113,7 +120,14 @@ class World:
         await self.workers[number].close()
         assert not self.workers[number].troubles()
         self.workers[number] = Worker(self.root, number)
-        self.workers[number].engine.on_change = self._changed
+        self._listen(self.workers[number])
+
+    async def poll(self) -> None:
+        """The time has come at which every worker looks by itself."""
+        for worker in self.workers:
+            worker.service._next_poll = 0.0
+            worker.service.tick()
+        await self.settle()
 
     def close(self) -> None:
         async def end() -> None:

@@ -17,4 +17,5 @@ def cancel(session: Session, tags: tuple[bytes, ...]) -> None:
     contexts.cancel(session, tags)
 
 
-ROWS = (Command("CANCELUPDATE", SELECTED, Rule.NONE, ("CONTEXT=SEARCH", "CONTEXT=SORT"), cancel_update, cancel),)
+CAPABILITY = ("CONTEXT=SEARCH", "CONTEXT=SORT")
+ROWS = (Command("CANCELUPDATE", SELECTED, Rule.BREAKS_SEQUENCES, CAPABILITY, cancel_update, cancel),)

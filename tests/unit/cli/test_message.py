@@ -12,7 +12,8 @@ from echomox.cli.main import main
 
 MAIL = (
     b'From: A <a@b.c>\r\nSubject: =?utf-8?q?h=C3=A9?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n'
-    b"--b\r\n\r\nhi\r\n--b\r\nContent-Type: image/png; name=x.png\r\nContent-Disposition: attachment\r\n\r\nxx\r\n--b--\r\n"
+    b"--b\r\n\r\nhi\r\n--b\r\nContent-Type: image/png; name=x.png\r\nContent-Disposition: attachment\r\n\r\nxx"
+    b"\r\n--b--\r\n"
 )
 
 

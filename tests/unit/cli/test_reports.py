@@ -88,3 +88,12 @@ def test_without_any(demo, capsys):
     assert "no failures" in run(config, capsys, "tlsrpt", "reports", "summary")
     assert "no reports were sent" in run(config, capsys, "dmarc", "reports", "sent")
     assert not (demo.paths.data / FILE).exists()
+
+
+def test_a_new_domain_has_addresses_for_reports(demo, capsys):
+    config = str(demo.paths.config)
+    run(config, capsys, "domain", "add", "new.example")
+    records = run(config, capsys, "domain", "dnsrecords", "new.example")
+    assert "rua=mailto:dmarc-reports@new.example" in records and "rua=mailto:tls-reports@new.example" in records
+    run(config, capsys, "domain", "add", "other.example", "--set", "alias_of=new.example")
+    assert "rua=mailto:postmaster@other.example" in run(config, capsys, "domain", "dnsrecords", "other.example")

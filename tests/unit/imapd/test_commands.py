@@ -9,7 +9,7 @@ from echomox.imapd.command import No, Rule
 from echomox.imapd.commands import BY_NAME, COMMANDS, KEYWORDS
 from echomox.imapd.service import capability_text
 
-BREAKING = {"FETCH", "STORE", "SEARCH"}
+BREAKING = {"FETCH", "STORE", "SEARCH", "SORT", "THREAD"}
 
 
 def test_every_command_has_one_row() -> None:
@@ -24,16 +24,18 @@ def test_numbers_stay_in_fetch_store_and_search_only() -> None:
 
 
 def test_uid_forms_tell_uids() -> None:
+    """ESEARCH has no other form (RFC 7377 2.1)."""
     assert {row.name for row in COMMANDS if row.flags & Rule.UIDS} == {
         name for name in BY_NAME if name.startswith("UID ")
-    }
+    } | {"ESEARCH"}
 
 
 def test_what_needs_a_mailbox_is_refused_without() -> None:
     needing = {row.name for row in COMMANDS if row.states == {State.SELECTED}}
     assert needing == {
         "CHECK", "CLOSE", "COPY", "EXPUNGE", "FETCH", "MOVE", "SEARCH", "STORE", "UID COPY", "UID EXPUNGE", "UID FETCH",
-        "REPLACE", "UID MOVE", "UID REPLACE", "UID SEARCH", "UID STORE", "UNSELECT",
+        "REPLACE", "UID MOVE", "UID REPLACE", "UID SEARCH", "UID STORE", "UNSELECT", "SORT", "UID SORT", "THREAD",
+        "UID THREAD", "CANCELUPDATE",
     }  # fmt: skip
 
 

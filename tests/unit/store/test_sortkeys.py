@@ -11,6 +11,7 @@ from echomox.config.paths import Paths
 from echomox.message.mime import parse
 from echomox.store import sortkeys
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.verify import verify
 from tests.contract.stores import ALICE, add, message
 
 
@@ -92,6 +93,12 @@ def test_an_older_database_gets_what_it_lacks(paths: Paths) -> None:
     store = engine.open(ALICE)
     assert store.mailbox("INBOX").total == 3
     assert rows(paths, f"SELECT {columns} FROM sorting") == before
+    store.close()
+    rows(paths, "DELETE FROM sorting WHERE content = 2")
+    assert [fault.kind for fault in verify(paths, ALICE)] == ["sorting"]
+    assert [fault.kind for fault in verify(paths, ALICE, fix=True)] == ["sorting"]
+    assert verify(paths, ALICE) == []
+    assert [row[0] for row in rows(paths, "SELECT content FROM sorting ORDER BY content")] == [1, 2, 3]
     # What is deleted goes, and what only it had is tidied away.
     store.remove(store.mailbox("INBOX").id, [2, 3])
     assert len(rows(paths, "SELECT 1 FROM sorting")) == 1
