@@ -196,7 +196,8 @@ def _pair(reader: Reader, path: tuple[str, ...], pair: Tls | Certificate) -> Non
     except ssl.SSLError as error:
         mismatch = error.reason == "KEY_VALUES_MISMATCH"
         key = "key" if mismatch else "certificate"
-        text = f"{pair.key} is not the key of {pair.certificate}" if mismatch else f"no PEM certificate with key: {error}"
+        other = f"no PEM certificate with key: {error}"
+        text = f"{pair.key} is not the key of {pair.certificate}" if mismatch else other
         reader.problem((*path, key), text)
     except (OSError, ValueError) as error:
         reader.problem(path, f"not usable: {error}")

@@ -56,13 +56,15 @@ class Tls:
     minimum: str = option("1.2", "Oldest TLS version that is spoken.", choices=("1.2", "1.3"))
     names: dict[str, Certificate] = option(
         dict,
-        'Certificates of further names, for clients that ask for them (SNI): "mail.example.net", or "*.example.net" for '
+        'Certificates of further names, for clients that ask for them (SNI): "mail.example.net", or '
+        '"*.example.net" for '
         "one label more. Other clients get the one above.",
     )
     session_tickets: bool = option(True, "Let clients resume TLS sessions, which saves most of a handshake.")
     client_ca: str = option(
         "",
-        "PEM file of the authorities, or of single certificates, that clients' own certificates may come from: with one "
+        "PEM file of the authorities, or of single certificates, that clients' own certificates may come from: "
+        "with one "
         "of those that stand at an account a client logs in without a password (EXTERNAL). Submission and IMAP only; "
         "empty: clients are not asked for one.",
     )
@@ -111,7 +113,9 @@ class Limits:
     connections: int = option(10_000, "Open connections per worker.", low=1)
     message_size: int = option(104_857_600, "Largest message, announced as SIZE and APPENDLIMIT.", low=65_536)
     recipients: int = option(1000, "Recipients of one message.", low=100)
-    quota: int = option(0, "Bytes of mail that an account may hold, unless it or its domain says more. 0: no limit.", low=0)
+    quota: int = option(
+        0, "Bytes of mail that an account may hold, unless it or its domain says more. 0: no limit.", low=0
+    )
     quota_messages: int = option(0, "Messages, likewise.", low=0)
     line_length: int = option(65_536, "Longest line of a message.", low=1000)
     header_size: int = option(262_144, "Largest header block.", low=16_384)
@@ -191,7 +195,8 @@ class Auth:
     )
     plus: bool = option(
         False,
-        "Also offer SCRAM with channel binding (-PLUS, tls-server-end-point). Some clients, Debian 12's mutt among them, "
+        "Also offer SCRAM with channel binding (-PLUS, tls-server-end-point). Some clients, Debian 12's mutt "
+        "among them, "
         "then fail to log in over TLS 1.3.",
     )
     cache_time: float = option(
@@ -208,7 +213,8 @@ class Filter:
     shared_prior: bool = option(
         False,
         "Let the accounts of this server share what their networks have learned: sums of states over all their trained "
-        "mail, no words and no addresses; young accounts begin from it. Off: nothing of one account is seen by another.",
+        "mail, no words and no addresses; young accounts begin from it. Off: nothing of one account is seen by "
+        "another.",
     )
     rules: str = option(
         "",
@@ -274,7 +280,8 @@ class Queue:
     )
     dead_time_most: float = option(900.0, "And how long at most.", low=1)
     return_size: int = option(
-        262_144, "Largest message that is returned whole in a report; of larger ones the header.", low=0, high=10_485_760
+        262_144,
+        "Largest message that is returned whole in a report; of larger ones the header.", low=0, high=10_485_760
     )
     keep_delivered: float = option(604_800.0, "How long what became of delivered mail is kept. 0: not at all.", low=0)
     keep_failed: float = option(2_592_000.0, "The same for mail that could not be delivered.", low=0)
@@ -322,7 +329,8 @@ class Outbound:
 class MailAuth:
     timeout: float = option(
         10.0,
-        "Longest time for all look-ups of one message together; what is not known then counts as a temporary error, for "
+        "Longest time for all look-ups of one message together; what is not known then counts as a temporary "
+        "error, for "
         "which no mail is refused.",
         low=0.1,
         high=60,
@@ -332,14 +340,16 @@ class MailAuth:
     )
     enforce: tuple[str, ...] = option(
         ("quarantine", "reject"),
-        "DMARC policies of senders' domains that are done as they say: quarantine puts mail that fails into Junk, reject "
+        "DMARC policies of senders' domains that are done as they say: quarantine puts mail that fails into "
+        "Junk, reject "
         "refuses it. Without reject, mail to be refused goes to Junk instead if quarantine is there.",
         choices=("quarantine", "reject"),
     )
     trusted_forwarders: tuple[str, ...] = option(
         (),
         "Mailing lists and forwarders whose mail is kept when it fails DMARC, since they change or redirect mail: a "
-        'network ("192.0.2.0/24"), or a domain that passed SPF or DKIM or is the verified name of the client, with those '
+        'network ("192.0.2.0/24"), or a domain that passed SPF or DKIM or is the verified name of the client, '
+        'with those '
         'below it ("lists.example.org").',
     )
     trusted_sealers: tuple[str, ...] = option(
@@ -413,7 +423,8 @@ class Transport:
     port: int = option(0, "Its port. 0: the usual one.", low=0, high=65535)
     user: str = option("", "Login at the host or proxy; empty: none.")
     password_file: str = option(
-        "", "File with the password, in its first line; relative to the configuration directory, readable by the server."
+        "",
+        "File with the password, in its first line; relative to the configuration directory, readable by the server."
     )
     tls: str = option(
         "default",
@@ -430,7 +441,9 @@ class Transport:
 class Route:
     """The first one that fits says the transport: of the account, then of the sender's domain, then these."""
 
-    from_domains: tuple[str, ...] = option((), 'Sender domains: "example.org", ".example.org" with all below it. Empty: all.')
+    from_domains: tuple[str, ...] = option(
+        (), 'Sender domains: "example.org", ".example.org" with all below it. Empty: all.'
+    )
     to_domains: tuple[str, ...] = option((), "Recipient domains, in the same form. Empty: all.")
     minimum_attempt: int = option(1, "Only from this try on.", low=1, high=100)
     transport: str = option("", "Name of the transport.")
@@ -484,7 +497,9 @@ class ReportAddress:
 @dataclass(frozen=True, slots=True)
 class Domain:
     description: str = option("", "For people.")
-    quota: int = option(0, "Bytes of mail that each account whose first address is here may hold. 0: limits.quota.", low=0)
+    quota: int = option(
+        0, "Bytes of mail that each account whose first address is here may hold. 0: limits.quota.", low=0
+    )
     quota_messages: int = option(0, "Messages, likewise.", low=0)
     disabled: bool = option(False, "Refuse mail for it for now (450 4.2.1).")
     separators: tuple[str, ...] = option(
@@ -620,7 +635,8 @@ class Account:
     )
     generated_passwords_only: bool = option(False, "Passwords are made up by the server; own ones are refused.")
     client_certificates: tuple[str, ...] = option(
-        (), "SHA-256 fingerprints, 64 hexadecimal digits, of TLS client certificates that log in to it; see tls.client_ca."
+        (),
+        "SHA-256 fingerprints, 64 hexadecimal digits, of TLS client certificates that log in to it; see tls.client_ca."
     )
     refuse: tuple[str, ...] = option((), 'Addresses that its "@domain" does not take.')
     forward: tuple[str, ...] = option((), "Addresses that its mail is sent on to; what is junk is not.")
@@ -632,7 +648,8 @@ class Account:
     rejects_messages: int = option(1000, "Most messages kept in Rejects.", low=1)
     junk_mailbox: str = option(
         "",
-        'Messages that are moved, copied, appended or delivered into a mailbox whose name fits get $Junk and are learnt '
+        'Messages that are moved, copied, appended or delivered into a mailbox whose name fits get $Junk and '
+        'are learnt '
         'as spam: a regular expression (RE2) that may fit anywhere, as "^(junk|spam)"; case does not count. What the '
         "filter itself puts into Junk is not learnt from.",
     )
@@ -641,7 +658,8 @@ class Account:
     )
     notjunk_mailbox: str = option(
         "",
-        "Of the others, those where they get $NotJunk and are learnt as ham. When two of the three options are set, the "
+        "Of the others, those where they get $NotJunk and are learnt as ham. When two of the three options are "
+        "set, the "
         "third stands for all other mailboxes.",
     )
     junk_filter: JunkFilter = option(JunkFilter, "Its spam filter.")

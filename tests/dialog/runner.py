@@ -14,8 +14,8 @@
     1< * $n EXISTS          the next line it gets
 
 In an expected line `$name` is what stood there the first time (a word) and has to be the same from then on,
-`...` is anything. Every line that a client gets must be expected, but for the MAILBOXID of SELECT. `1-` says that nothing more has come; `1.`
-that the server closes."""
+`...` is anything. Every line that a client gets must be expected, but for the MAILBOXID of SELECT. `1-` says that
+nothing more has come; `1.` that the server closes."""
 
 from __future__ import annotations
 

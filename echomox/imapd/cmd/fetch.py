@@ -46,6 +46,8 @@ async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: boo
         session.enable_condstore()
     sets_seen = not view.read_only and "s" in session.box.rights
     plan = compile_plan(items, view.recent_from, sets_seen, by_uid=session.uid_only)
+    if plan.seen and "CONDSTORE" in session.enabled:
+        plan = compile_plan(with_modseq(session, items), view.recent_from, sets_seen, by_uid=session.uid_only)
     positions = session.positions(arguments.messages, by_uid)
     if arguments.partial:
         positions = part_of(positions, arguments.partial)
@@ -186,6 +188,12 @@ def joined(positions: list[range]) -> Iterator[list[range]]:
         group.append(part)
     if group:
         yield group
+
+
+def with_modseq(session: Session, items: list[FetchItem]) -> list[FetchItem]:
+    """What a FETCH that may set \\Seen has to tell besides (RFC 7162 3.1 and 3.2.4)."""
+    more = [Item("UID")] if "QRESYNC" in session.enabled and not session.uid_only else []
+    return list(dict.fromkeys((*items, *more, Item("MODSEQ"))))
 
 
 async def fetch_lines(session: Session, plan: Plan, rows: Rows) -> None:

@@ -55,7 +55,9 @@ STATIC_PROBLEMS = {
     # unknown keys
     'hostnam = "a.b"\n' + PLAIN: "1: hostnam: no such key; did you mean `hostname`?",
     PLAIN + "[limits]\nrecipent = 5\n": "6: limits.recipent: no such key; did you mean `recipients`?",
-    PLAIN + "[tls]\nzzz = 1\n": "6: tls.zzz: no such key; allowed here: certificate, client_ca, key, minimum, names, session_tickets",
+    PLAIN + "[tls]\nzzz = 1\n": (
+        "6: tls.zzz: no such key; allowed here: certificate, client_ca, key, minimum, names, session_tickets"
+    ),
     # types and ranges
     PLAIN + "[limits]\n\nrecipients = 5\n": "7: limits.recipients: 5 is not allowed; a whole number, at least 100",
     PLAIN + "[limits]\nrecipients = true\n": "6: limits.recipients: true is not allowed; a whole number, at least 100",
