@@ -558,7 +558,8 @@ class JunkFilter:
     strict: float = option(
         0.8,
         "By this `junk` and `reject` are multiplied for mail that came without TLS, from an address whose name does "
-        "not lead back to it, or with none of the account's addresses in To and Cc. 1: no difference.",
+        "not lead back to it, or with none of the account's addresses in To and Cc, once the account has taught its "
+        "filter something. 1: no difference.",
         low=0.1,
         high=1,
     )

@@ -313,7 +313,7 @@ class LocalDelivery:
         self, mail: Incoming, to: Destination, ruling: Ruling, verdict: Verdict | None, checked: Checked | None
     ) -> Decided:
         """What filter and DMARC say for one destination."""
-        decision, verdict = self._decision(mail, ruling.junk_filter, verdict)
+        decision, verdict = self._decision(mail, stricter(ruling, verdict), verdict)
         if checked is None or exempt(ruling):
             return Decided(to, decision, verdict)
         if checked.refusal is not None:
@@ -476,6 +476,15 @@ FILTER_OFF = Decision("inbox", "filter-off", b"")
 def exempt(ruling: Ruling) -> bool:
     """Whether DMARC policies are not enforced there."""
     return ruling.accept or ruling.forwarder
+
+
+def stricter(ruling: Ruling, verdict: Verdict | None) -> JunkFilter:
+    """The thresholds for mail that came in a doubtful way (F12): lower ones, where the account has taught its filter
+    something. What is said of mail without that stands on rules that know those doubts already."""
+    settings = ruling.junk_filter
+    if ruling.strict >= 1 or verdict is None or not verdict.learned:
+        return settings
+    return replace(settings, junk=settings.junk * ruling.strict, reject=settings.reject * ruling.strict)
 
 
 def unique(destinations: Sequence[Destination]) -> list[Destination]:

@@ -41,13 +41,15 @@ class Facts:
 class Ruling:
     """What rules say of a message for one destination, before the filter decides.
 
-    junk_filter: thresholds to decide by. mailbox: where it goes when it is not junk. accept: whatever the filter
+    junk_filter: thresholds to decide by. strict: what they are multiplied by once the account has taught its filter
+    something (F12). mailbox: where it goes when it is not junk. accept: whatever the filter
     says, it is not junk. forwarder: it comes from a trusted forwarder, so what is known of the peer says nothing and
     DMARC is not enforced. rejects: the mailbox that takes what would be refused; "" for a refusal. refusal: it is
     refused, with this reply. reason: for the log."""
 
     junk_filter: JunkFilter
     mailbox: str
+    strict: float = 1.0
     accept: bool = False
     forwarder: bool = False
     rejects: str = ""

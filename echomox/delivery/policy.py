@@ -128,9 +128,8 @@ class AddressRules:
         signs = self._signs(facts, seen, destination)
         if not signs or settings.strict >= 1:
             return ruled
-        stricter = replace(settings, junk=settings.junk * settings.strict, reject=settings.reject * settings.strict)
         reason = ",".join(filter(None, (ruled.reason, "strict:" + "+".join(signs))))
-        return replace(ruled, junk_filter=stricter, reason=reason)
+        return replace(ruled, strict=settings.strict, reason=reason)
 
     def _list_refusal(self, facts: Facts, seen: Seen, destination: Destination) -> Reply | None:
         """Of an alias that only members may write to."""

@@ -42,7 +42,7 @@ class Settings:
     recipients: int = 100
     users: int = 4
     first: int = 0
-    concurrency: int = 10
+    concurrency: int = 20
     per_connection: int = 100
     size: int = 8192
     seconds: float = 6.0

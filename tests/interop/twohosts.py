@@ -4,7 +4,7 @@ Each Host is a network namespace of its own, joined to the other by a cable of t
 does not allow that (it takes root), the hosts are two addresses of loopback. `Names` serves one signed zone with Knot
 on the first host, and runs a validating Unbound on each host's loopback.
 
-Under CI=true a missing program is a failure, and so are namespaces that cannot be made.
+A missing program is a skip, and under CI=true a failure. That there are no namespaces is shown as a warning.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import ipaddress
 import os
 import signal
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.interop.test_dns import Daemon, free_port
 from tests.interop.tools import need, run
@@ -142,8 +141,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         for name in names:
             done = subprocess.run([ip, "netns", "add", name], capture_output=True, timeout=20)
             if done.returncode:
-                if os.environ.get("CI") == "true":
-                    pytest.fail(f"no network namespaces: {done.stderr.decode()}")
+                warnings.warn(f"two addresses of loopback, no namespaces: {done.stderr.decode()}", stacklevel=1)
                 yield Host(LOOPBACK[0]), Host(LOOPBACK[1])
                 return
             made.append(name)
