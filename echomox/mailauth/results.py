@@ -58,11 +58,13 @@ def rows(results: AuthResults, mail: MailFacts) -> list[Result]:
 
 def evidence(results: AuthResults) -> tuple[tuple[str, str], ...]:
     """(method, result) for `ipc.schema.Classify.auth`, in the order of the header field; last the name in EHLO, which
-    no header field tells of."""
+    no header field tells of. A DMARC failure that the domain's owner only watches (p=none) is "watched": forwarders and
+    lists cause most of these."""
     found = [("spf", results.spf.result), *(("dkim", each.result) for each in results.dkim)]
     if not results.dkim:
         found.append(("dkim", "none"))
-    found.append(("dmarc", results.dmarc.result))
+    watched = results.dmarc.result == "fail" and results.dmarc.requested == "none"
+    found.append(("dmarc", "watched" if watched else results.dmarc.result))
     if results.arc.result != "none":
         found.append(("arc", results.arc.result))
     return (*found, ("iprev", results.iprev.result), ("helo", results.helo))

@@ -1,7 +1,7 @@
 """The authentication stage: what the delivery's checks of SPF, DKIM and DMARC found (F09).
 
 A fixed table of log-odds, added up over the methods that gave a result; of several DKIM signatures one that passes is
-enough, for mailing lists break those of others. Passing says only that a domain stands
+enough, for mailing lists break those of others; a failure of SPF is in that of DMARC. Passing says only that a domain stands
 behind a mail, and spammers have domains: it counts little. A failure counts more where the domain's owner asked
 for it (DMARC). Without any result the stage has no opinion.
 """
@@ -19,6 +19,7 @@ NAME = "auth"
 LOG_ODDS: Mapping[tuple[str, str], float] = {
     ("dmarc", "pass"): -0.6,
     ("dmarc", "fail"): 2.0,
+    ("dmarc", "watched"): 0.8,
     ("dkim", "pass"): -0.3,
     ("dkim", "fail"): 0.5,
     ("dkim", "permerror"): 0.3,
@@ -40,6 +41,8 @@ def run(features: Features, context: Context) -> Evidence:
     found = [result for result in dict.fromkeys(features.envelope.auth) if result in LOG_ODDS]
     if ("dkim", "pass") in found:
         found = [result for result in found if result[0] != "dkim" or result[1] == "pass"]
+    if ("dmarc", "fail") in found or ("dmarc", "watched") in found:
+        found = [result for result in found if result not in (("spf", "fail"), ("spf", "softfail"))]
     if not found:
         return no_opinion(NAME, "no results")
     value = sum(LOG_ODDS[result] for result in found)

@@ -11,7 +11,7 @@ import pytest
 from echomox.clock import FakeClock
 from echomox.config.schema import Filter, Limits, Static
 from echomox.delivery.forward import Forwarder
-from echomox.delivery.local import unique
+from echomox.delivery.local import stricter, unique
 from echomox.delivery.placement import Decided
 from echomox.delivery.policy import AddressRules
 from echomox.delivery.srs import Srs
@@ -77,7 +77,7 @@ class World:
             decided = []
             for one, ruling in zip(wanted, rulings):
                 verdict = Verdict(one.account, p, tuple(evidence), "all", 100)
-                decided.append(Decided(one, decide(ruling.junk_filter, verdict), verdict))
+                decided.append(Decided(one, decide(stricter(ruling, verdict), verdict), verdict))
             self.rulings = rulings
             placed = await self.rules.settle(seen, rulings, decided)
             self.placed = placed

@@ -112,13 +112,20 @@ def test_a_friend_whose_mail_is_authentic_decides_alone():
     [
         (PASS, 0.1, 0.5),
         ((("dmarc", "fail"),), 0.8, 1.0),
-        ((("spf", "fail"), ("dkim", "fail"), ("dmarc", "fail")), 0.9, 1.0),
+        ((("dkim", "fail"), ("dmarc", "fail")), 0.9, 1.0),
+        ((("dmarc", "watched"),), 0.6, 0.8),
+        ((("spf", "fail"), ("dkim", "fail")), 0.8, 0.9),
     ],
 )
 def test_checks_of_the_delivery_are_evidence(results, low, high):
     found = auth.run(mail(results=results), context())
     assert low < found.probability < high and found.weight == 1.0
     assert set(found.reasons) == {f"{method}={result}" for method, result in results}
+
+
+def test_a_failure_of_spf_is_in_that_of_dmarc():
+    found = auth.run(mail(results=(("spf", "fail"), ("dmarc", "fail"))), context())
+    assert found.reasons == ("dmarc=fail",)
 
 
 @pytest.mark.parametrize("results", [(), (("spf", "none"),), (("spf", "odd"), ("x", "pass"))])
