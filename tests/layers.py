@@ -10,8 +10,8 @@ from pathlib import Path
 ORDER = (
     "echomox.errors", "echomox.clock", "echomox.log", "shm", "echomox.message", "echomox.dns", "echomox.imap",
     "echomox.sasl", "echomox.reservoir", "echomox.mailauth", "echomox.tlspolicy", "echomox.config", "echomox.store",
-    "echomox.queue", "echomox.ipc", "echomox.filter", "echomox.net", "echomox.delivery", "echomox.reports",
-    "echomox.smtpd", "echomox.imapd", "echomox.web", "echomox.supervisor", "workers", "echomox.cli",
+    "echomox.queue", "echomox.outbound", "echomox.ipc", "echomox.filter", "echomox.net", "echomox.delivery",
+    "echomox.reports", "echomox.smtpd", "echomox.imapd", "echomox.web", "echomox.supervisor", "workers", "echomox.cli",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from echomox.config.names import domain_key
 from echomox.config.outbound import own_policy, own_policy_id
-from echomox.delivery.remote import DATABASE
+from echomox.outbound.remote import DATABASE
 from echomox.tlspolicy.mtasts import policy_text
 from echomox.tlspolicy.policies import Database
 from workers.operations_mail import time_text

@@ -18,11 +18,11 @@ from echomox.delivery.bounce import Maker
 from echomox.delivery.local import LocalDelivery
 from echomox.delivery.localjobs import LocalJobs
 from echomox.delivery.outbox import Outbox
-from echomox.delivery.remote import Place, open_remote
 from echomox.delivery.signing import HostSigner
 from echomox.dns import open_resolver
 from echomox.ipc.bells import Bells
 from echomox.log import Log, logger
+from echomox.outbound.remote import Place, open_remote
 from echomox.queue import database
 from echomox.queue.database import QueueError
 from echomox.queue.holder import holder_name

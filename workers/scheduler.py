@@ -26,11 +26,11 @@ from echomox.config.paths import Paths
 from echomox.config.schema import Static
 from echomox.config.snapshot import Snapshot
 from echomox.delivery.dnsbl import DnsLists
-from echomox.delivery.remote import Place, open_policies
 from echomox.dns import open_resolver
 from echomox.dns.types import Resolver
 from echomox.ipc.bells import Bells
 from echomox.log import Log, logger
+from echomox.outbound.remote import Place, open_policies
 from echomox.reports import sending
 from echomox.reports.run import Means
 from echomox.store import open_engine

@@ -11,11 +11,11 @@ from cryptography import x509
 
 from echomox.cli.console import CommandError, Commands, show
 from echomox.cli.outbound import Outside, Steps, domain_name, options, run
-from echomox.delivery.client import Session, TlsPlan, Trouble
-from echomox.delivery.connections import Connections, Endpoint
-from echomox.delivery.hosts import Addresses, Host, Undeliverable, find_addresses, find_tlsa
-from echomox.delivery.security import Security, unverified_context
 from echomox.dns import Tlsa
+from echomox.outbound.client import Session, TlsPlan, Trouble
+from echomox.outbound.connections import Connections, Endpoint
+from echomox.outbound.hosts import Addresses, Host, Undeliverable, find_addresses, find_tlsa
+from echomox.outbound.security import Security, unverified_context
 from echomox.tlspolicy import dane
 
 IMPLICIT = (443, 465, 993, 995)  # ports where TLS begins with the first byte

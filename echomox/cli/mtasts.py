@@ -10,9 +10,9 @@ from typing import Any
 from echomox.cli.console import CommandError, Commands, ask, find, rows, show
 from echomox.cli.outbound import Outside, domain_name, options, place_of, run
 from echomox.config.files import become, owner_of
-from echomox.delivery.remote import open_policies
 from echomox.dns import DnsTemporary, open_resolver
 from echomox.log import logger
+from echomox.outbound.remote import open_policies
 from echomox.tlspolicy.mtasts import BadPolicy, parse_record
 
 HEADS = ("domain", "mode", "mx", "id", "expires", "error")

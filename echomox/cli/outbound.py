@@ -21,12 +21,12 @@ from echomox.cli.console import CommandError, find, printable
 from echomox.config.load import load_static
 from echomox.config.paths import Paths
 from echomox.config.schema import Static
-from echomox.delivery.remote import Means, Place, RemoteDelivery, policies_at
-from echomox.delivery.security import Contexts
 from echomox.dns import Resolver, open_resolver
 from echomox.errors import ConfigError
 from echomox.log import Log, Sink
 from echomox.message.address import normalise_domain
+from echomox.outbound.remote import Means, Place, RemoteDelivery, policies_at
+from echomox.outbound.security import Contexts
 from echomox.tlspolicy.policies import Policies
 
 T = TypeVar("T")

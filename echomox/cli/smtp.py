@@ -15,13 +15,13 @@ from pathlib import Path
 
 from echomox.cli.console import CommandError, Commands, show
 from echomox.cli.outbound import Outside, Steps, domain_name, options, run
-from echomox.delivery.attempt import Attempt
-from echomox.delivery.client import Trouble
-from echomox.delivery.hosts import Undeliverable, find_hosts
-from echomox.delivery.remote import RemoteDelivery
-from echomox.delivery.targets import Missed, Target
 from echomox.message.compose import new_message_id
 from echomox.message.date import format_date
+from echomox.outbound.attempt import Attempt
+from echomox.outbound.client import Trouble
+from echomox.outbound.hosts import Undeliverable, find_hosts
+from echomox.outbound.remote import RemoteDelivery
+from echomox.outbound.targets import Missed, Target
 from echomox.queue.outcome import Job, JobRecipient
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from echomox.delivery.authlog import FILE as RESULTS
 from echomox.delivery.authlog import ReportRows
-from echomox.delivery.remote import DATABASE as POLICIES
 from echomox.dns.types import DnsTemporary, canonical_name
 from echomox.errors import MailError
 from echomox.ipc.queuebell import QueueBell
+from echomox.outbound.remote import DATABASE as POLICIES
 from echomox.queue.database import QueueError
 from echomox.queue.routes import ways_of
 from echomox.queue.spool import QueueSpool

@@ -6,10 +6,10 @@ import asyncio
 import random
 from pathlib import Path
 
-from echomox.delivery.remote import DATABASE as POLICIES
-from echomox.delivery.security import verified_context
 from echomox.errors import ConfigError
 from echomox.mailauth.dmarcrecord import report_uris
+from echomox.outbound.remote import DATABASE as POLICIES
+from echomox.outbound.security import verified_context
 from echomox.reports.aggregate import compress
 from echomox.reports.database import Planned
 from echomox.reports.https import Poster, PostError

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echomox.config.schema import Limits
-from echomox.delivery import outgoing
+from echomox.outbound import outgoing
 from echomox.smtpd.address import BadAddress, parse_address, parse_parameters, parse_path
 from echomox.smtpd.ext.dsn import original_recipient, utf8_decode, xtext_decode
 from echomox.smtpd.ext.futurerelease import parse_time

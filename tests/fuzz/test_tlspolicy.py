@@ -6,10 +6,10 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echomox.delivery.login import MECHANISMS, LoginError
-from echomox.delivery.outgoing import Stuffer, orcpt
-from echomox.delivery.wire import REPLY_LIMIT, PeerError, ReplyParser
 from echomox.dns.types import Tlsa
+from echomox.outbound.login import MECHANISMS, LoginError
+from echomox.outbound.outgoing import Stuffer, orcpt
+from echomox.outbound.wire import REPLY_LIMIT, PeerError, ReplyParser
 from echomox.tlspolicy import mtasts, tlsrpt
 from echomox.tlspolicy.dane import usable, verify
 from echomox.tlspolicy.fetch import FetchError, read_response

@@ -11,7 +11,7 @@ import uvloop
 
 from echomox.dns.fake import FakeResolver
 from tests.interop.postfix import Postfix
-from tests.unit.delivery.mx import FixedPolicies, authority, delivery, job, policy, recipients, zone
+from tests.unit.outbound.mx import FixedPolicies, authority, delivery, job, policy, recipients, zone
 
 STRICT = """
 mynetworks =

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from echomox.dns.fake import FakeResolver
-from tests.unit.delivery.mx import BODY, FixedPolicies, Mx, delivery, job, policy, recipients, server_context, zone
+from tests.unit.outbound.mx import BODY, FixedPolicies, Mx, delivery, job, policy, recipients, server_context, zone
 
 TINY = {
     "connect_timeout": 1.0, "greeting_timeout": 0.4, "command_timeout": 0.4, "tls_timeout": 0.4, "data_timeout": 0.4,

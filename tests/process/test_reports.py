@@ -20,16 +20,16 @@ from echomox.config.load import load_static
 from echomox.config.paths import Paths
 from echomox.config.snapshot import load_snapshot
 from echomox.delivery.authlog import FILE, ReportRows
-from echomox.delivery.remote import DATABASE
 from echomox.dns import open_resolver
+from echomox.outbound.remote import DATABASE
 from echomox.reports.model import begin_of, day_of
 from echomox.reports.tlssend import tls_results
 from echomox.tlspolicy.dane import describe, make_record
 from tests.process.dnsserver import DnsServer
 from tests.process.harness import ROOT, Server, command, wait_until
 from tests.process.test_dane_delivery import running, submit
-from tests.unit.delivery.mx import Mx, server_context
 from tests.unit.delivery.test_remote_tls import leaf_of
+from tests.unit.outbound.mx import Mx, server_context
 from tests.unit.reports.samples import TLS, XML, report_mail, schema
 from tests.unit.smtpd.support import QUIET
 from workers.scheduler import Desk, send_reports

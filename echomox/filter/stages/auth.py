@@ -1,8 +1,8 @@
 """The authentication stage: what the delivery's checks of SPF, DKIM and DMARC found (F09).
 
 A fixed table of log-odds, added up over the methods that gave a result; of several DKIM signatures one that passes is
-enough, for mailing lists break those of others; a failure of SPF is in that of DMARC. Passing says only that a domain stands
-behind a mail, and spammers have domains: it counts little. A failure counts more where the domain's owner asked
+enough, for mailing lists break those of others; a failure of SPF is in that of DMARC. Passing says only that a domain
+stands behind a mail, and spammers have domains: it counts little. A failure counts more where the domain's owner asked
 for it (DMARC). Without any result the stage has no opinion.
 """
 

@@ -21,10 +21,10 @@ from echomox.config.schema import Account, Dkim, Domain, Dynamic, Outbound, Queu
 from echomox.config.snapshot import Snapshot
 from echomox.delivery.authlog import FILE as RESULTS
 from echomox.delivery.authlog import ReportRows, write_rows
-from echomox.delivery.remote import DATABASE as POLICIES
 from echomox.dns.fake import FakeResolver
 from echomox.dns.types import DnsTemporary
 from echomox.mailauth.dkim import verify_dkim
+from echomox.outbound.remote import DATABASE as POLICIES
 from echomox.queue import suppression
 from echomox.queue.spool import QueueSpool
 from echomox.reports import run as running

@@ -13,10 +13,10 @@ import trustme
 
 from echomox.clock import FakeClock
 from echomox.config.schema import Outbound
-from echomox.delivery.remote import Means, RemoteDelivery
-from echomox.delivery.security import Contexts
 from echomox.dns.fake import FakeResolver
 from echomox.log import Log, Sink
+from echomox.outbound.remote import Means, RemoteDelivery
+from echomox.outbound.security import Contexts
 from echomox.queue.outcome import Job, JobRecipient
 from echomox.tlspolicy.mtasts import Policy
 from echomox.tlspolicy.policies import NOTHING, Found

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from echomox.delivery.client import TlsPlan
 from echomox.dns.types import Tlsa
 from echomox.errors import ConfigError
+from echomox.outbound.client import TlsPlan
 from echomox.tlspolicy import dane
 
 LEVELS = ("plain", "opportunistic", "encrypt", "pkix", "dane")

@@ -12,7 +12,7 @@ from echomox.dns.fake import FakeResolver
 from echomox.dns.types import DnsBogus, DnsTemporary
 from echomox.tlspolicy.dane import make_record
 from echomox.tlspolicy.policies import Found
-from tests.unit.delivery.mx import EHLO, FixedPolicies, Mx, authority, deliver, job, policy, server_context, zone
+from tests.unit.outbound.mx import EHLO, FixedPolicies, Mx, authority, deliver, job, policy, server_context, zone
 
 STRANGER = trustme.CA()
 
@@ -143,7 +143,7 @@ def dane_zone(port, *records):
 
 def deliver_dane(mx, records, one=None, policies=None, secure=True):
     async def run():
-        from tests.unit.delivery.mx import delivery
+        from tests.unit.outbound.mx import delivery
 
         async with mx:
             resolver = FakeResolver(dane_zone(mx.port, *records), secure=secure)
@@ -210,7 +210,7 @@ def test_a_tlsa_lookup_that_fails_means_later(trouble, recorded):
     mx = Mx(tls=server_context("mx.example"))
 
     async def run():
-        from tests.unit.delivery.mx import delivery
+        from tests.unit.outbound.mx import delivery
 
         async with mx:
             tables = {**zone("mx.example"), (f"_{mx.port}._tcp.mx.example", "TLSA"): trouble}
@@ -270,7 +270,7 @@ def test_tls_required_no_ignores_policies():
 
 def deliver_relay(mx, base, **transport):
     async def run():
-        from tests.unit.delivery.mx import delivery
+        from tests.unit.outbound.mx import delivery
 
         async with mx:
             one = job(transport=Transport(host="relay.example", port=mx.port, **transport))

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echomox.config.schema import Outbound, Transport
-from echomox.delivery.client import Login
-from echomox.delivery.connections import Endpoint, Proxy
-from echomox.delivery.hosts import Addresses, Host, Hosts, Undeliverable, find_addresses, find_hosts, find_tlsa
-from echomox.delivery.security import Security
-from echomox.delivery.tlsrecord import Peer, TlsRecord
 from echomox.dns.types import Resolver
 from echomox.errors import Reply
+from echomox.outbound.client import Login
+from echomox.outbound.connections import Endpoint, Proxy
+from echomox.outbound.hosts import Addresses, Host, Hosts, Undeliverable, find_addresses, find_hosts, find_tlsa
+from echomox.outbound.security import Security
+from echomox.outbound.tlsrecord import Peer, TlsRecord
 from echomox.queue.outcome import Job
 from echomox.tlspolicy.dane import usable
 from echomox.tlspolicy.mtasts import Policy

@@ -20,14 +20,14 @@ from pathlib import Path
 from echomox.clock import SYSTEM, Clock
 from echomox.config.paths import Paths
 from echomox.config.schema import Outbound, Static, Transport
-from echomox.delivery.attempt import Attempt
-from echomox.delivery.client import Session
-from echomox.delivery.connections import Connections, Endpoint
-from echomox.delivery.security import Contexts, verified_context
-from echomox.delivery.targets import RELAYS, Directory
-from echomox.delivery.tlsrecord import TlsRecord
 from echomox.dns.types import Resolver
 from echomox.log import Log
+from echomox.outbound.attempt import Attempt
+from echomox.outbound.client import Session
+from echomox.outbound.connections import Connections, Endpoint
+from echomox.outbound.security import Contexts, verified_context
+from echomox.outbound.targets import RELAYS, Directory
+from echomox.outbound.tlsrecord import TlsRecord
 from echomox.queue.outcome import Job, Outcome
 from echomox.tlspolicy.fetch import Fetcher
 from echomox.tlspolicy.policies import Policies

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from echomox.config.schema import Outbound
-from echomox.delivery import socks
-from echomox.delivery.client import Login, Session, Trouble
-from echomox.delivery.security import Contexts, Security
-from echomox.delivery.wire import Wire
 from echomox.errors import Reply
+from echomox.outbound import socks
+from echomox.outbound.client import Login, Session, Trouble
+from echomox.outbound.security import Contexts, Security
+from echomox.outbound.wire import Wire
 
 AGE_LIMIT = 300.0  # seconds after which a session is not used again: policies and addresses are looked at anew
 KEPT_PER_ENDPOINT = 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from echomox.delivery.security import Security
+from echomox.outbound.security import Security
 from echomox.tlspolicy.dane import describe
 from echomox.tlspolicy.mtasts import Policy
 from echomox.tlspolicy.tlsrpt import NO_POLICY, STS, TEXT_LIMIT, TLSA, Result

@@ -15,16 +15,16 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from echomox.delivery.client import Result, Session, Trouble
-from echomox.delivery.connections import Endpoint
-from echomox.delivery.hosts import Undeliverable
-from echomox.delivery.targets import Missed, Target, demands_tls
-from echomox.delivery.transaction import Transaction
 from echomox.errors import ConfigError, Reply
+from echomox.outbound.client import Result, Session, Trouble
+from echomox.outbound.connections import Endpoint
+from echomox.outbound.hosts import Undeliverable
+from echomox.outbound.targets import Missed, Target, demands_tls
+from echomox.outbound.transaction import Transaction
 from echomox.queue.outcome import Job, JobRecipient, Outcome
 
 if TYPE_CHECKING:
-    from echomox.delivery.remote import RemoteDelivery
+    from echomox.outbound.remote import RemoteDelivery
 
 ROUNDS = 50  # transactions of one job over one session
 LOG_LINES = 40

@@ -5,7 +5,9 @@ import random
 
 import pytest
 
-from echomox.delivery.hosts import (
+from echomox.dns.fake import FakeResolver
+from echomox.dns.types import DnsTemporary
+from echomox.outbound.hosts import (
     Addresses,
     Host,
     Undeliverable,
@@ -16,8 +18,6 @@ from echomox.delivery.hosts import (
     literal_host,
     order,
 )
-from echomox.dns.fake import FakeResolver
-from echomox.dns.types import DnsTemporary
 
 TLSA = (3, 1, 1, bytes(32))
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from echomox.delivery.client import Result, Session, Trouble, heard
-from echomox.delivery.outgoing import Stuffer, ascii_address, blocks, needs_utf8, orcpt, xtext
-from echomox.delivery.wire import PeerError, PeerReply
 from echomox.errors import Reply
+from echomox.outbound.client import Result, Session, Trouble, heard
+from echomox.outbound.outgoing import Stuffer, ascii_address, blocks, needs_utf8, orcpt, xtext
+from echomox.outbound.wire import PeerError, PeerReply
 from echomox.queue.outcome import Job, JobRecipient
 
 GROUP = 100  # recipients of one write

@@ -7,7 +7,7 @@ import pytest
 
 from echomox.config.schema import Transport
 from echomox.dns.fake import FakeResolver
-from tests.unit.delivery.mx import BODY, EHLO, Mx, deliver, delivery, job, recipients, zone
+from tests.unit.outbound.mx import BODY, EHLO, Mx, deliver, delivery, job, recipients, zone
 
 
 def test_a_message_is_delivered_dots_stuffed_in_one_pipelined_transaction():

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from echomox.config.schema import Outbound
-from echomox.delivery.login import LoginError, choose
-from echomox.delivery.wire import PeerError, PeerReply, Wire
 from echomox.errors import Reply
+from echomox.outbound.login import LoginError, choose
+from echomox.outbound.wire import PeerError, PeerReply, Wire
 from echomox.tlspolicy.fetch import certificate_result, certificate_trouble
 
 

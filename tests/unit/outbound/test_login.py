@@ -6,10 +6,10 @@ import socket
 import pytest
 
 from echomox.config.schema import Transport
-from echomox.delivery.login import LoginError, choose, plain
 from echomox.dns.fake import FakeResolver
+from echomox.outbound.login import LoginError, choose, plain
 from echomox.sasl import MECHANISM, Challenge, CheckPassword, Context, Success, derive, first_step, verify_password
-from tests.unit.delivery.mx import Mx, delivery, job, zone
+from tests.unit.outbound.mx import Mx, delivery, job, zone
 
 SECRETS = derive("secret", 4)
 

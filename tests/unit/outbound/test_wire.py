@@ -2,8 +2,8 @@
 
 import pytest
 
-from echomox.delivery.outgoing import BLOCK, Stuffer, blocks, needs_utf8, orcpt, unitext, xtext
-from echomox.delivery.wire import LINES_LIMIT, PeerError, ReplyParser
+from echomox.outbound.outgoing import BLOCK, Stuffer, blocks, needs_utf8, orcpt, unitext, xtext
+from echomox.outbound.wire import LINES_LIMIT, PeerError, ReplyParser
 
 
 def parse(data):
