@@ -145,7 +145,13 @@ def test_a_tls_report_is_made_and_reads_back():
 
 @pytest.mark.parametrize(
     "data",
-    [gzip.compress(XML, mtime=0), zipped(XML), XML, b"\xef\xbb\xbf" + XML, gzip.compress(XML[:9], mtime=0) + gzip.compress(XML[9:], mtime=0)],
+    [
+        gzip.compress(XML, mtime=0),
+        zipped(XML),
+        XML,
+        b"\xef\xbb\xbf" + XML,
+        gzip.compress(XML[:9], mtime=0) + gzip.compress(XML[9:], mtime=0),
+    ],
 )
 def test_attachments_are_unpacked_whatever_they_are_called(data):
     assert [one.removeprefix(b"\xef\xbb\xbf") for one in unpack(data)] == [XML]
