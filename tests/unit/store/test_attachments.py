@@ -65,7 +65,10 @@ def test_other_attachments() -> None:
     assert Needle("holiday.png").in_parts(parse(data).parts, data)
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\3\4", b"x" * 100, zipped({"word/document.xml": "<w:t>a"})[:60]])
+BROKEN = [b"", b"PK\3\4", b"x" * 100, zipped({"word/document.xml": "<w:t>a"})[:60]]
+
+
+@pytest.mark.parametrize("data", BROKEN, ids=["empty", "magic", "garbage", "cut"])
 def test_broken_ones_have_no_text(data: bytes) -> None:
     part = parse(message(WORD, data, "x.docx")).parts[-1]
     assert attachments.document_text(part, base64.encodebytes(data)) == ""
