@@ -10,8 +10,8 @@ import threading
 from echomox.tlspolicy.dane import describe, make_record
 from tests.process.dnsserver import DnsServer
 from tests.process.harness import Server, wait_until
-from tests.unit.delivery.test_remote_tls import leaf_of
 from tests.unit.outbound.mx import Mx, server_context
+from tests.unit.outbound.test_tls import leaf_of
 
 NUMBER = 20
 

@@ -28,8 +28,8 @@ from echomox.tlspolicy.dane import describe, make_record
 from tests.process.dnsserver import DnsServer
 from tests.process.harness import ROOT, Server, command, wait_until
 from tests.process.test_dane_delivery import running, submit
-from tests.unit.delivery.test_remote_tls import leaf_of
 from tests.unit.outbound.mx import Mx, server_context
+from tests.unit.outbound.test_tls import leaf_of
 from tests.unit.reports.samples import TLS, XML, report_mail, schema
 from tests.unit.smtpd.support import QUIET
 from workers.scheduler import Desk, send_reports
