@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.tools import need
+from tests.process.dnsserver import DnsServer
+from tests.process.harness import Server
 
 MESSAGE = b"From: %b\nTo: %b\nBcc: secret@elsewhere.example\nSubject: %b\n\nhello\n.\nthere\n"
 
@@ -35,7 +37,8 @@ def config(server, tmp_path: Path, port: str, tls: str, mechanism: str) -> Path:
 def reports(server, index: int) -> list[bytes]:
     """The delivery reports in an account's Inbox."""
     user = server.accounts[index]
-    context = ssl.create_default_context(cafile=str(server.certificate))
+    whole = server if isinstance(server, Server) else server.server
+    context = ssl.create_default_context(cafile=str(whole.root / "config/tls/demo.crt"))
     context.check_hostname = False
     with imaplib.IMAP4_SSL("127.0.0.1", server.ports["imaps"], ssl_context=context, timeout=20) as client:
         client.login(user["address"], user["password"])
@@ -73,22 +76,27 @@ def test_msmtp_asks_for_reports_and_gets_one(server, tmp_path):
     assert b"Action: delivered" in found[-1]
 
 
-def test_port_25_reports_with_envelope_id_and_original_recipient(server):
-    """NOTIFY=SUCCESS yields one, NEVER none; the reverse path is one of ours, so that the report comes home."""
-    sender, to = server.accounts[2]["address"], server.accounts[3]["address"]
-    for notify in ("NEVER", "SUCCESS"):
-        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=20) as client:
-            client.ehlo("peer.example")
-            assert client.mail(sender, ["RET=HDRS", f"ENVID=id+2B{notify}"])[0] == 250
-            assert client.rcpt(to, [f"NOTIFY={notify}", "ORCPT=rfc822;First+20Name@elsewhere.example"])[0] == 250
-            assert client.data(f"From: x@peers.example\r\nTo: {to}\r\nSubject: {notify}\r\n\r\nhello\r\n")[0] == 250
-    end = time.monotonic() + 20
-    while not (found := reports(server, 2)):
-        assert time.monotonic() < end, "no report has come"
-        time.sleep(0.2)
-    assert len(found) == 1
-    assert b"Original-Envelope-Id: id+SUCCESS" in found[0]
-    assert b"Original-Recipient: rfc822; First Name@elsewhere.example" in found[0]
+def test_port_25_reports_with_envelope_id_and_original_recipient(tmp_path):
+    """NOTIFY=SUCCESS yields one, NEVER none; the reverse path is one of ours, so that the report comes home, and SPF
+    proves it: nobody else is told of success."""
+    zone = 'example.test. TXT "v=spf1 ip4:127.0.0.0/8 -all"'
+    with DnsServer(zone) as dns, Server.demo(tmp_path / "demo", "--resolver", dns.address) as server:
+        sender, to = server.accounts[0]["address"], server.accounts[1]["address"]
+        for notify, mail_from in (("NEVER", sender), ("SUCCESS", "x@unproved.example"), ("SUCCESS", sender)):
+            with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=20) as client:
+                client.ehlo("peer.example")
+                assert client.mail(mail_from, ["RET=HDRS", f"ENVID=id+2B{notify}"])[0] == 250
+                assert client.rcpt(to, [f"NOTIFY={notify}", "ORCPT=rfc822;First+20Name@elsewhere.example"])[0] == 250
+                text = f"From: x@peers.example\r\nTo: {to}\r\nSubject: {notify}\r\n\r\nhello\r\n"
+                assert client.data(text)[0] == 250
+        end = time.monotonic() + 20
+        while not (found := reports(server, 0)):
+            assert time.monotonic() < end, "no report has come"
+            time.sleep(0.2)
+        assert len(found) == 1
+        assert b"Original-Envelope-Id: id+SUCCESS" in found[0]
+        assert b"Original-Recipient: rfc822; First Name@elsewhere.example" in found[0]
+        assert server.log.count('event="delivery reported"') == 1
 
 
 def test_our_sendmail_program(server, tmp_path):

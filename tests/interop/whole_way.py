@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NAMES = rb"Return-Path|Delivered-To|Received|Authentication-Results|X-EchoMox-Verdict"
+NAMES = rb"Return-Path|Delivered-To|Received|Received-SPF|Authentication-Results|X-EchoMox-Verdict|X-EchoMox-Rule"
 TRACE = re.compile(rb"(?:(?:" + NAMES + rb"):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+?")
 
 

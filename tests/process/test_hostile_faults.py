@@ -31,6 +31,7 @@ CONFIG = (
 )
 KINDS = (
     "classifier.0", "notifier.0", "trainer.0", "indexer.0", "control.0", "smtp.0", "imap.0", "submission.0",
+    "queuerunner.0", "scheduler.0",
 )  # fmt: skip
 DISK = 48  # MB
 

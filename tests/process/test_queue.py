@@ -263,7 +263,7 @@ def runner_pid(server: Server) -> int:
 
 
 def test_a_killed_runner_loses_nothing(server, sink):
-    sink.slow = 0.05
+    sink.slow = 0.3  # so that there is something left to do at each kill
     names = [f"n{number}" for number in range(60)]
     add(server, *(mail(server, name, f"{name}@outside.test") for name in names))
     for _ in range(3):

@@ -18,7 +18,7 @@ import pytest
 
 from tests.process.harness import Server, command, wait_until
 
-LIMITS = "\n[limits]\nlogins_per_minute = 10\nlogins_per_day = 12\nblock_time = 3600.0\n"
+LIMITS = "[limits]\nlogins_per_minute = 10\nlogins_per_day = 12\nblock_time = 3600.0\n"
 ISO = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
@@ -27,8 +27,8 @@ def server(tmp_path_factory):
     demo = Server.demo(tmp_path_factory.mktemp("sessions"))
     path = demo.root / "config/echomox.toml"
     text = path.read_text()
-    assert "[limits]" not in text
-    path.write_text(text.replace("[auth]", '[auth]\npassword_hash = "argon2id"') + LIMITS)
+    assert text.count("[limits]\n") == 1
+    path.write_text(text.replace("[auth]", '[auth]\npassword_hash = "argon2id"').replace("[limits]\n", LIMITS))
     with demo:
         yield demo
 
@@ -277,7 +277,7 @@ def strict(tmp_path_factory):
     demo = Server.demo(tmp_path_factory.mktemp("strict"))
     path = demo.root / "config/echomox.toml"
     limits = LIMITS.replace("logins_per_minute = 10", "logins_per_minute = 0").replace("block_time = 3600.0\n", "")
-    path.write_text(path.read_text() + limits)
+    path.write_text(path.read_text().replace("[limits]\n", limits))
     with demo:
         yield demo
 
