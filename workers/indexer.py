@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCAN = 300.0
 PAUSE = 2.0  # seconds between looks at what rang
 LEAST = 32
-NICENESS = 5  # mail goes before its index
+NICENESS = 15  # mail goes before its index
 
 
 class Indexer:
