@@ -1,8 +1,9 @@
 """CHUNKING (RFC 3030 2): BDAT, a message in pieces of announced size. Without BINARYMIME: lines as after DATA.
 
 A chunk's octets follow the command whatever is thought of it, so they are always read: of one that is refused they are
-dropped and then answered. A size that cannot be read leaves no way to know where the next command starts, and
-one beyond the largest message is not worth the reading; the connection ends. After the first refusal the transaction is over, and what was sent ahead of the answer is answered 503.
+dropped and then answered. A size that cannot be read leaves no way to know where the next command starts, and one
+beyond the largest message is not worth the reading; the connection ends. After the first refusal the transaction is
+over, and what was sent ahead of the answer is answered 503.
 A transaction has DATA or BDAT, not both.
 """
 
