@@ -12,6 +12,7 @@ Time limits: one timer a connection, which looks at `_deadline` when it fires an
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ TIMEOUT = Reply(421, "4.4.2", "Timeout, closing connection")
 EARLY = Reply(554, "5.5.1", "You spoke before the greeting, closing connection")
 
 
-class Connection(SMTP):
+class Connection(SMTP, ABC):
     """The protocol object of a connection, without what it says; all it needs to know of the server is in `service`."""
 
     session: Session
@@ -71,24 +72,25 @@ class Connection(SMTP):
 
     # of the session above
 
+    @abstractmethod
     def _process(self) -> None:
         """Works off what has come, until more is needed, something has to be waited for, or others should run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self, work: Coroutine[Any, Any, Reply | bytes | None]) -> None:
         """Runs `work`; its reply goes out when it ends, input waits till then."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset_hello(self) -> None:
         """The client is a stranger again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _admit(self) -> Reply | None:
         """A refusal, or None and the connection is counted until `_release`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release(self) -> None:
-        raise NotImplementedError
+        """The connection counts no more."""
 
     # what is known of it
 
