@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.interop.tap import Tap
+
 START = 60.0
 PREFERENCES = """
 user_pref("marionette.port", {marionette});
@@ -76,7 +78,7 @@ class Thunderbird:
     def __init__(self, program: str, directory: Path, port: int, user: str, password: str) -> None:
         self.program = program
         self.directory = directory
-        self.port = port
+        self.tap = Tap(port)
         self.user = user
         self.password = password
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,10 +88,11 @@ class Thunderbird:
     def __enter__(self) -> Thunderbird:
         profile = self.directory / "profile"
         profile.mkdir(parents=True)
+        self.tap.start()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             marionette = probe.getsockname()[1]
-        text = PREFERENCES.format(marionette=marionette, port=self.port, user=self.user)
+        text = PREFERENCES.format(marionette=marionette, port=self.tap.port, user=self.user)
         (profile / "user.js").write_text(text)
         own = {"HOME": str(self.directory), "MOZ_HEADLESS": "1", "MOZ_CRASHREPORTER_DISABLE": "1"}
         environment = {**os.environ, **own}
@@ -132,7 +135,7 @@ class Thunderbird:
 
     @property
     def log(self) -> str:
-        return (self.directory / "log").read_text(errors="replace")[-3000:]
+        return self.tap.transcript + "\n" + (self.directory / "log").read_text(errors="replace")[-1000:]
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The value that the script returns; it may await. AssertionError with what it throws."""
@@ -172,6 +175,7 @@ class Thunderbird:
         return json.loads(data)
 
     def close(self) -> None:
+        self.tap.close()
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:

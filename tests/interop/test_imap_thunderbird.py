@@ -46,6 +46,12 @@ def bird(mailbox: tuple[Server, imaplib.IMAP4], tmp_path_factory: pytest.TempPat
         yield running
 
 
+def idles(bird: Thunderbird) -> None:
+    """Waits until Thunderbird does: what comes in the answer to another command it does not look at before its next
+    check."""
+    wait_until(lambda: bird.tap.idles(b'select "INBOX"'), 30, "IDLE in the Inbox")
+
+
 def found(client: imaplib.IMAP4, box: str, *criteria: str) -> list[bytes]:
     client.select(box)
     _, answer = client.uid("SEARCH", *criteria)
@@ -63,6 +69,7 @@ def test_first_sync(bird: Thunderbird) -> None:
 def test_new_mail_comes_by_idle(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4]) -> None:
     """Nothing is asked for: Thunderbird's own check comes every ten minutes only."""
     _, client = mailbox
+    idles(bird)
     client.append("INBOX", "", None, sample.ham(1000))  # type: ignore[arg-type]
     count = bird.run(
         "const box = folder('INBOX'); await until(() => headers(box).length == args[0], 30);"
@@ -76,6 +83,7 @@ def test_flags_both_ways(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4
     _, client = mailbox
     bird.run("const box = folder('INBOX'); box.markMessagesRead([box.GetMessageHeader(1)], true); return true")
     wait_until(lambda: b"1" in found(client, "INBOX", "SEEN"), 20, "\\Seen on the server")
+    idles(bird)
     client.uid("STORE", "2", "+FLAGS", "(\\Flagged)")
     bird.run("const box = folder('INBOX'); await until(() => box.GetMessageHeader(2).isFlagged, 20); return true")
 
@@ -114,6 +122,7 @@ def test_delete(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4]) -> Non
 
 def test_another_expunges(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4]) -> None:
     _, client = mailbox
+    idles(bird)
     client.select("INBOX")
     client.uid("STORE", "6:9", "+FLAGS.SILENT", "(\\Deleted)")
     client.expunge()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import imaplib
 import smtplib
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.process.dnsserver import DnsServer
@@ -27,14 +29,19 @@ def login(server: Server) -> smtplib.SMTP:
     return one
 
 
-def mailbox(server: Server, name: str) -> list[str]:
+@contextmanager
+def reader(server: Server) -> Iterator[imaplib.IMAP4]:
     account = server.accounts[0]
-    with imaplib.IMAP4("127.0.0.1", server.ports["imap"]) as one:
+    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=20) as one:
         one.login(account["address"], account["password"])
-        if one.select(name, readonly=True)[0] != "OK":
-            return []
-        numbers = one.search(None, "ALL")[1][0].split()
-        return [one.fetch(number, "(BODY.PEEK[])")[1][0][1].decode() for number in numbers]
+        yield one
+
+
+def mailbox(one: imaplib.IMAP4, name: str) -> list[str]:
+    if one.select(name, readonly=True)[0] != "OK":
+        return []
+    numbers = one.search(None, "ALL")[1][0].split()
+    return [one.fetch(number, "(BODY.PEEK[])")[1][0][1].decode() for number in numbers]
 
 
 def test_scheduled_mail_stands_in_a_mailbox_until_it_has_left(tmp_path: Path, sink: Sink) -> None:  # noqa: F811
@@ -46,12 +53,14 @@ def test_scheduled_mail_stands_in_a_mailbox_until_it_has_left(tmp_path: Path, si
         with login(server) as one:
             one.ehlo()
             one.sendmail(address, ["bob@outside.test"], text, mail_options=["HOLDFOR=3600"])
-        (shown,) = wait_until(lambda: mailbox(server, "Outbox"), 15, "it stands in the mailbox")
+        with reader(server) as client:
+            (shown,) = wait_until(lambda: mailbox(client, "Outbox"), 15, "it stands in the mailbox")
         assert "X-EchoMox-Waiting: <bob@outside.test>; to be sent at " in shown.replace("\r\n ", " ")
         assert shown.endswith("Subject: for later\r\n\r\ntext\r\n")
         echomox(server, "queue", "schedule", "now", "--account", "u0")
         wait_until(lambda: sink.got, 15, "it has left")
-        wait_until(lambda: not mailbox(server, "Outbox"), 15, "it stands there no more")
+        with reader(server) as client:
+            wait_until(lambda: not mailbox(client, "Outbox"), 15, "it stands there no more")
 
 
 def test_success_is_reported_to_who_is_proved(tmp_path: Path, sink: Sink) -> None:  # noqa: F811
