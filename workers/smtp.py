@@ -86,7 +86,7 @@ async def run(worker: Worker) -> None:
     await acceptors.open(worker.listeners.get("smtp", ()), service.plain)
     worker.ready()
     await worker.stopping()
-    acceptors.close()
+    await acceptors.close()
     await drain(worker, service)
     await committer.close()
     delivery.close()

@@ -51,7 +51,7 @@ async def run(worker: Worker) -> None:
         worker.log.warn("no certificate: port for TLS from the first byte is not served", listener="submissions")
     worker.ready()
     await worker.stopping()
-    acceptors.close()
+    await acceptors.close()
     await drain(worker, service)
     await authenticator.close()
     await committer.close()

@@ -22,6 +22,10 @@ BACKLOG = 1024
 ACCEPTED_AT_ONCE = 64
 PAUSE = 1.0
 """Seconds without accepting when the process or the machine has no descriptors left."""
+TURNS = 3
+"""Of the loop, after which a connection that was taken has its protocol, and that its tasks."""
+GRACE = 1.0
+"""Seconds for handshakes that are under way when accepting ends."""
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -65,8 +69,9 @@ class Acceptors:
             self._accepting.append(own)
             self._loop.add_reader(own, self._accept, own, handshake)
 
-    def close(self) -> None:
-        """Takes no new connections; those that there are go on, in their handshake too."""
+    async def close(self) -> None:
+        """Takes no new connections. Those that were taken have their sessions when this returns, so that whoever
+        drains sees them; a handshake that lasts longer than GRACE goes on unseen."""
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
@@ -74,6 +79,10 @@ class Acceptors:
         for own in accepting:
             self._loop.remove_reader(own)
             own.close()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if self._handshakes:
+            await asyncio.wait(self._handshakes, timeout=GRACE)
 
     def _accept(self, listening: socket.socket, handshake: Handshake) -> None:
         for _ in range(ACCEPTED_AT_ONCE):

@@ -9,6 +9,7 @@ import json
 import os
 import time
 
+from echomox.net.listen import Acceptors
 from echomox.supervisor.service import Service, Table
 from echomox.supervisor.status import status
 from workers.base import Worker, main
@@ -16,8 +17,7 @@ from workers.base import Worker, main
 
 async def echo(worker: Worker) -> None:
     """Answers lines: "who" with name, pid and static generation; "hang" blocks the loop; "hash" the config
-    generation;
-    anything else comes back."""
+    generation; anything else comes back."""
     sessions: set[asyncio.StreamWriter] = set()
     handlers: set[asyncio.Task[None]] = set()
 
@@ -39,11 +39,14 @@ async def echo(worker: Worker) -> None:
             writer.close()
             handlers.discard(asyncio.current_task())
 
-    servers = [await asyncio.start_server(session, sock=sock) for sock in worker.listeners["smtp"]]
+    def connected() -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), session)
+
+    acceptors = Acceptors()
+    await acceptors.open(worker.listeners["smtp"], connected)
     worker.ready()
     await worker.stopping()
-    for server in servers:
-        server.close()
+    await acceptors.close()
     for writer in list(sessions):
         writer.write(b"draining\n")
     over = asyncio.ensure_future(worker.out_of_time())
