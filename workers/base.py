@@ -36,11 +36,10 @@ from echomox.log import SINK, Log, logger
 from echomox.net import sessions
 from echomox.net.blocks import Blocks
 from echomox.sasl.derive import load_hash
-from echomox.supervisor.memory import pss
+from echomox.supervisor.memory import give_back, give_back_zeros, pss, trim
 from echomox.supervisor.privileges import die_with_parent, drop
 from echomox.supervisor.service import Launch
 from shm.scoreboard import State
-from shm.segment import forget_tracker
 
 EXIT_OK = 0
 EXIT_EXCEPTION = 70
@@ -49,6 +48,8 @@ EXIT_IMPORT = 72
 EXIT_RIGHTS = 77
 HEARTBEAT = 1.0  # seconds
 MEMORY_EVERY = 10  # heartbeats
+TRIM_AT = (1, 4, 15)  # heartbeats after the start
+TRIM_EVERY = 60
 DEFAULT_SIGNALS = (
     signal.SIGTERM,
     signal.SIGUSR1,
@@ -174,6 +175,10 @@ class Worker:
             self._take_over()
             if beats % MEMORY_EVERY == 1:
                 self.slot.set("memory", pss(os.getpid()) or 0)
+            if beats == TRIM_AT[0]:
+                give_back()
+            if beats in TRIM_AT or beats % TRIM_EVERY == 0:
+                trim()
             beats += 1
             await asyncio.sleep(HEARTBEAT)
 
@@ -233,6 +238,8 @@ def _live(launch: Launch) -> int:
     faulthandler.enable(SINK.descriptor)
     gc.enable()
     loop = uvloop.new_event_loop()
+    # It has a buffer of 256,000 bytes within itself, which is hardly ever filled; Python has written zeros there.
+    give_back_zeros(id(loop), type(loop).__basicsize__)
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(_run(launch, body))
 
@@ -278,7 +285,6 @@ def close_foreign(own: Iterable[int]) -> None:
                 os.close(number)
             except OSError:
                 pass  # the descriptor of this very listing
-    forget_tracker()
 
 
 def find(body: str) -> Body:

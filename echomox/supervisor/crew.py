@@ -18,11 +18,10 @@ from echomox.clock import SYSTEM, Clock
 from echomox.config.paths import Paths
 from echomox.config.schema import Dynamic, Static
 from echomox.log import logger
-from echomox.supervisor.fork import fork
+from echomox.supervisor.fork import fork_all
 from echomox.supervisor.lifecycle import Event, Record, next_state
 from echomox.supervisor.service import Launch, Service, Shared, Table, User
 from shm.scoreboard import Slot, State
-from shm.segment import tracker_pid
 
 KILL_GRACE = 3.0  # seconds a worker has after its drain time, before it is killed
 NOW_GRACE = 1.0  # the same, when it was given no drain time
@@ -147,22 +146,45 @@ class Crew:
     # starting
 
     def start_due(self, static: Static, share: Share) -> None:
-        """Starts the children that are due, in the table's order."""
+        """Starts the children that are due, in the table's order. All is made ready before the first fork: a page that
+        the supervisor writes between two of them is one more of each child's own."""
+        made: list[tuple[Seat, Child, Launch]] = []
         for seat in self.seats.values():
             if seat.due is not None and seat.due <= self._clock.monotonic() and not seat.waits:
                 try:
-                    self._start(seat, static, share(seat.service, seat.index))
+                    made.append((seat, *self._make(seat, static, share(seat.service, seat.index))))
                 except (OSError, Full) as error:
-                    _, wait = seat.record.ended(State.STARTING, 0.0)
-                    seat.due = self._clock.monotonic() + wait
-                    self._log.error("worker not started", worker=seat.name, error=error, retry=wait)
+                    self._not_started(seat, error)
+        if not made:
+            return
+        forked = fork_all(self.table.entry, [launch for _, _, launch in made])
+        for (seat, child, _), pid in zip(made, forked):
+            if isinstance(pid, OSError):
+                child.slot.state = State.GONE
+                self._slabs.discard(-1 if child.slab is None else child.slab)
+                self._not_started(seat, pid)
+                continue
+            child.pid = pid
+            seat.current = child
+            seat.due = None
+            self._log.debug("worker started", worker=seat.name, pid=pid)
 
-    def _start(self, seat: Seat, static: Static, listeners: Mapping[str, list[socket]]) -> None:
+    def _not_started(self, seat: Seat, error: Exception) -> None:
+        _, wait = seat.record.ended(State.STARTING, 0.0)
+        seat.due = self._clock.monotonic() + wait
+        self._log.error("worker not started", worker=seat.name, error=error, retry=wait)
+
+    def _make(self, seat: Seat, static: Static, listeners: Mapping[str, list[socket]]) -> tuple[Child, Launch]:
+        """A child that has no process yet, with its slot and slab, and what it will be given."""
         self._forget_throttle(seat)
         slot = self.shared.board.take(seat.service.name, seat.index)
         if slot is None:
             raise Full("all slots of the scoreboard are in use; `restart` makes room")
-        slab = self._take_slab() if seat.service.serves_people else None
+        try:
+            slab = self._take_slab() if seat.service.serves_people else None
+        except Full:
+            slot.state = State.GONE
+            raise
         now = self._clock.monotonic()
         slot.set_time("started", now)
         slot.set_time("heartbeat", now)
@@ -181,16 +203,7 @@ class Crew:
             os.getpid(),
             self.config,
         )
-        entry = self.table.entry
-        try:
-            pid = fork(lambda: entry(launch))
-        except OSError:
-            slot.state = State.GONE
-            self._slabs.discard(-1 if slab is None else slab)
-            raise
-        seat.current = Child(pid, slot, slab, now)
-        seat.due = None
-        self._log.debug("worker started", worker=seat.name, pid=pid)
+        return Child(0, slot, slab, now), launch
 
     def _take_slab(self) -> int:
         limiter = self.shared.limiter
@@ -277,8 +290,7 @@ class Crew:
                 break
             found = next(((s, c) for s, c in self.everyone() if c.pid == pid), None)
             if found is None:
-                what = "tracker of shared memory" if pid == tracker_pid() else "unknown child"
-                self._log.warn("process ended", process=what, pid=pid, status=describe_status(status))
+                self._log.warn("unknown child ended", pid=pid, status=describe_status(status))
                 continue
             if self._ended(*found, status):
                 ended.append((*found, status))

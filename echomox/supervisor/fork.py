@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import codecs
-import ctypes
 import gc
 import importlib
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from encodings.aliases import aliases
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from echomox.config.paths import Paths
 from echomox.config.schema import Static
 from echomox.log import logger
+from echomox.supervisor.holes import Holes
+from echomox.supervisor.memory import trim
 from echomox.supervisor.privileges import drop
 from echomox.supervisor.service import User
 
+T = TypeVar("T")
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def preload(modules: tuple[str, ...]) -> None:
-    """Imports what the workers need, once, so that they share its memory. BLAS is told to start no threads
-    first: a process that forks has one thread. Raises ImportError.
-    """
+def one_thread() -> None:
+    """Tells BLAS, before it is imported, to start no threads: a process that forks has one."""
     for name in ONE_THREAD:
         os.environ[name] = "1"
+
+
+def preload(modules: tuple[str, ...]) -> None:
+    """Imports what the workers need, once, so that they share its memory. Raises ImportError."""
     for module in modules:
         importlib.import_module(module)
 
@@ -42,15 +47,20 @@ def preload_late(modules: tuple[str, ...]) -> None:
             codecs.lookup(name)
 
 
-def freeze() -> None:
-    """Before a round of forks: what lives now is never looked at by a child's garbage collector, so its pages stay
-    shared; what the C library has free is given back.
+def freeze(holes: Holes) -> None:
+    """Before a round of forks, so that pages stay shared: what lives now is never looked at by a child's garbage
+    collector; Python's cache of attributes is emptied, since whoever takes a place in it writes to the name that was
+    there; what the C library has free is given back, and what is free between the living is taken.
     """
+    holes.open()
     gc.collect()
+    sys.path_importer_cache.clear()  # names of files, for imports to come: there are hardly any
+    clear = getattr(sys, "_clear_type_cache", None)
+    if clear is not None:
+        clear()
+    trim()
+    holes.fill()
     gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
-    if trim is not None:
-        trim(0)
 
 
 def threads() -> int:
@@ -58,21 +68,37 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def fork(child: Callable[[], NoReturn]) -> int:
-    """Runs `child` in a new process, which never comes back here; returns its process id. Signals wait on
-    both sides until
-    the child has reset its handlers (it unblocks them) and we know its number. Raises OSError."""
+def fork_all(entry: Callable[[T], NoReturn], starts: Sequence[T]) -> list[int | OSError]:
+    """Runs `entry(start)` in a new process for each of `starts`; it never comes back here. Returns the process ids, or
+    why there is none. Signals wait on both sides until a child has reset its handlers (it unblocks them) and we know
+    its number.
+    """
+    found: list[int | OSError] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        pid = os.fork()
-        if pid == 0:
+        for start in starts:
             try:
-                child()
-            finally:
-                os._exit(70)
-        return pid
+                pid = os.fork()
+            except OSError as error:
+                found.append(error)
+                continue
+            if pid == 0:
+                try:
+                    entry(start)
+                finally:
+                    os._exit(70)
+            found.append(pid)
+        return found
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def fork(child: Callable[[], NoReturn]) -> int:
+    """`fork_all` for one. Raises OSError."""
+    (pid,) = fork_all(lambda body: body(), (child,))
+    if isinstance(pid, OSError):
+        raise pid
+    return pid
 
 
 def prepare(body: str, static: Static, paths: Paths, user: User) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The PID file: its lock says that a server runs, its lines are the PID and the names of the shared segments.
+"""The PID file: its lock says that a server runs, its line is the PID.
 
 The lock is a POSIX record lock: it is not inherited by workers, ends with the process however it ends, and
 the kernel tells who holds it. So `running_pid` does not believe what is written in a file that the workers'
@@ -28,15 +28,14 @@ class AlreadyRunning(Exception):
 
 
 class PidFile:
-    """The held lock. `leftovers` are the segments that an earlier life did not remove."""
+    """The held lock."""
 
     def __init__(self, path: Path) -> None:
         """Raises AlreadyRunning, or OSError."""
         self.path = path
         self._descriptor = self._lock()
-        lines = os.pread(self._descriptor, 65536, 0).decode("ascii", "replace").split()
-        self.leftovers = lines[1:]
-        self.write([])
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def _lock(self) -> int:
         while True:
@@ -53,12 +52,6 @@ class PidFile:
                 os.close(descriptor)
                 raise AlreadyRunning(self.path, pid) from None
             os.close(descriptor)
-
-    def write(self, segments: list[str]) -> None:
-        """Our process id, and the segments that a next life may have to remove."""
-        text = "\n".join([str(os.getpid()), *segments, ""]).encode("ascii")
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text, 0)
 
     def remove(self) -> None:
         """At the end: the file goes, and with it the lock."""

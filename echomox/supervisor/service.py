@@ -63,12 +63,8 @@ class Shared:
     segments: tuple[Segment, Segment, Segment]
     """In the order of the fields above."""
 
-    @property
-    def names(self) -> list[str]:
-        return [segment.name for segment in self.segments]
-
     def close(self) -> None:
-        """Removes the segments, in the process that made them."""
+        """Gives the segments back, in the process that made them."""
         self.board.release()
         self.limiter.release()
         self.weights.release()

@@ -34,7 +34,8 @@ from echomox.config.schema import Static
 from echomox.errors import ConfigError
 from echomox.log import SINK, logger
 from echomox.supervisor.crew import Crew, Seat, describe_status
-from echomox.supervisor.fork import fork, freeze, preload, preload_late, prepare, threads
+from echomox.supervisor.fork import fork, freeze, one_thread, preload, preload_late, prepare, threads
+from echomox.supervisor.holes import Holes
 from echomox.supervisor.listen import ListenError, Listeners, Wanted, wanted
 from echomox.supervisor.memory import give_back, pss
 from echomox.supervisor.notify import Notifier, inherited_sockets
@@ -44,7 +45,6 @@ from echomox.supervisor.service import Service, Shared, Table, User
 from echomox.supervisor.shared import make_shared
 from echomox.supervisor.status import describe
 from shm.scoreboard import State
-from shm.segment import remove_leftovers, tracker_pid
 
 EXIT_OK = 0  # stopped as told
 EXIT_ERROR = 1  # an error of our own, or of the system
@@ -87,6 +87,7 @@ class Supervisor:
         self._notifier = Notifier()
         self._pulse = 0.0
         self._memory_due = 0.0
+        self._holes = Holes()
 
     def run(self, on_ready: Callable[[], None]) -> int:
         """Serves until told to stop; returns an exit code. `on_ready` is called once, when all services are
@@ -99,7 +100,6 @@ class Supervisor:
         with acting_as(self.user):
             self._pidfile = PidFile(self.paths.pidfile)
         try:
-            remove_leftovers(self._pidfile.leftovers)
             self._open_log()
             self._listeners = Listeners(self.paths, self.user, inherited_sockets())
             try:
@@ -139,22 +139,23 @@ class Supervisor:
     def _serve(self) -> int:
         counts = self._counts(self.static)
         self._listeners.open(self._wanted(self.static))
+        one_thread()
+        self.table.warm(self.static, self.paths)  # first: imports fill the holes that reading tables leaves
         preload(self.table.preload)
         if self.user.uid != os.geteuid():
             preload_late(self.table.late)
-        self.table.warm(self.static, self.paths)
         setproctitle("echomox: supervisor")
         people = sum(counts[service.name] for service in self.table.services if service.serves_people)
         shared = make_shared(2 * sum(counts.values()) + 32, 2 * people + 8)
         try:
-            self._pidfile.write(shared.names)
             self.crew = Crew(self.table, shared, self.paths, self.user)
             self._prepare_board(shared)
             self.crew.config = (shared.board.config_generation, self._first_dynamic)
             self._take_signals()
             if threads() != 1:
                 self._log.error("more than one thread before the first fork", threads=threads())
-            freeze()
+            give_back()
+            freeze(self._holes)
             self._prepare_store()
             if self._stopping is None:
                 self.crew.plan(self._counts(self.static))
@@ -263,7 +264,7 @@ class Supervisor:
             self._pool_change -= change
             self._log.error("pool not changed", error=error)
             return
-        freeze()
+        freeze(self._holes)
         self.crew.dismiss(self.crew.plan(self._counts(self.static)))
         self.crew.drain_leaving(self.static.workers.stop_time)
         self._show_pool()
@@ -337,9 +338,7 @@ class Supervisor:
         self.crew.look_after(self.static.workers.heartbeat_timeout)
         if now >= self._memory_due and self._was_ready:
             self._memory_due = now + MEMORY_EVERY
-            own = pss(os.getpid()) or 0
-            tracker = tracker_pid()
-            self.board.set("supervisor_memory", own + ((pss(tracker) or 0) if tracker else 0))
+            self.board.set("supervisor_memory", pss(os.getpid()) or 0)
 
     # reload
 
@@ -375,7 +374,7 @@ class Supervisor:
         self._open_log()
         board = self.board
         board.set("static_generation", board.get("static_generation") + 1)
-        freeze()
+        freeze(self._holes)
         self.crew.dismiss(self.crew.plan(self._counts(static)))
         for seat in self.crew.seats.values():
             if seat.current or seat.throttled or seat.outgoing:

@@ -247,7 +247,7 @@ def main() -> None:
     print(measure.machine())
     words = [word for word in options.only.split(",") if word]
     results = []
-    if not words:
+    if not words or any(word in "server idle" for word in words):
         idle_row()
     for row in ROWS:
         if words and not any(word in row.name.lower() for word in words):

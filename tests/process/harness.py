@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -74,7 +75,7 @@ def wait_until(condition: Callable[[], Any], limit: float = 10.0, what: str = ""
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of the children, the tracker of shared memory included."""
+    """Process ids of the children."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
@@ -82,6 +83,12 @@ def children_of(pid: int) -> list[int]:
         except OSError:
             pass
     return found
+
+
+def segments_of(pid: int) -> list[str]:
+    """The names that the shared segments of a process have or had, of what it has mapped."""
+    text = Path(f"/proc/{pid}/maps").read_text()
+    return sorted(set(re.findall(r"/dev/shm/(echomox-[0-9a-f]{12})\b", text)))
 
 
 def alive(pid: int) -> bool:
@@ -170,8 +177,7 @@ class Server:
 
     def look(self) -> None:
         """Notes the segments and children that are there now, for `assert_clean`."""
-        lines = (self.root / "data/run/supervisor.pid").read_text().split()
-        self.segments = lines[1:]
+        self.segments = segments_of(self.pid)
         self.children |= set(children_of(self.pid))
 
     def _read_until(self, word: bytes, limit: float) -> bool:

@@ -6,8 +6,6 @@ import contextlib
 import faulthandler
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -15,9 +13,9 @@ import pytest
 
 from shm.limiter import LimiterSlabs, limiter_size
 from shm.scoreboard import Scoreboard, scoreboard_size
-from shm.segment import Segment, remove_leftovers
+from shm.segment import Segment
 from shm.weights import WeightBuffer, weights_size
-from tests.process.harness import ROOT, SHM, wait_until
+from tests.process.harness import SHM, children_of, segments_of, wait_until
 
 STRESS_SECONDS = 1.5
 LENGTHS = (0, 1, 7, 47_000, 100_000)
@@ -155,65 +153,49 @@ def test_limiter_counts_attempts_of_all_processes_and_lets_at_most_workers_minus
         board.release()
 
 
-def test_close_removes_the_name_and_views_must_be_released_before():
+def test_segment_has_no_name_and_views_must_be_released_before_close():
     made = Segment(scoreboard_size(2))
-    assert (SHM / made.name).exists()
-    assert (SHM / made.name).stat().st_mode & 0o777 == 0o600
+    names = segments_of(os.getpid())
+    assert names
+    assert not [name for name in names if (SHM / name).exists()]
     board = Scoreboard(made.memory, 2)
+    with pytest.raises(BufferError):
+        made.close()
     board.release()
+
+
+def test_close_gives_the_memory_back():
+    before = segments_of(os.getpid())
+    made = Segment(4096)
+    assert len(segments_of(os.getpid())) == len(before) + 1
     made.close()
-    assert not (SHM / made.name).exists()
+    assert segments_of(os.getpid()) == before
 
 
-def test_child_does_not_remove_the_segment():
+def test_close_in_a_child_does_nothing():
     with segment(4096) as shared:
 
         def close() -> bool:
             shared.close()
+            shared.memory[0] = 7
             return True
 
         assert exit_of(fork(close)) == 0
-        assert (SHM / shared.name).exists()
+        assert shared.memory[0] == 7
 
 
-KILLED = """
-import os, sys
-from shm.segment import Segment
-print(Segment(4096).name, flush=True)
-sys.stdin.read()
-"""
+@pytest.mark.parametrize("size", [0, 1 << 62])
+def test_segment_that_cannot_be_made_leaves_no_name(size, monkeypatch):
+    monkeypatch.setattr("shm.segment.secrets.token_hex", lambda digits: "0123456789ab")
+    with pytest.raises((OSError, ValueError)):
+        Segment(size)
+    assert not (SHM / "echomox-0123456789ab").exists()
 
 
-def test_tracker_removes_the_name_after_kill_9():
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=ROOT,
-    )
-    name = child.stdout.readline().strip()
-    assert (SHM / name).exists()
-    child.kill()
-    child.communicate()
-    wait_until(lambda: not (SHM / name).exists())
-
-
-def test_leftovers_are_removed_by_name_and_nothing_else_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("shm.segment.DIRECTORY", tmp_path)
-    for name in ("echomox-0123456789ab", "echomox-x", "other"):
-        (tmp_path / name).touch()
-    names = [
-        "echomox-0123456789ab",
-        "echomox-ffffffffffff",
-        "echomox-x",
-        "other",
-        "../other",
-        "echomox-0123456789ab/..",
-    ]
-    assert remove_leftovers(names) == ["echomox-0123456789ab"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["echomox-x", "other"]
+def test_no_process_is_started_for_a_segment():
+    before = children_of(os.getpid())
+    with segment(4096):
+        assert children_of(os.getpid()) == before
 
 
 @pytest.mark.parametrize("size", [1, 4096, 1_000_000])

@@ -135,15 +135,13 @@ def test_socket_from_systemd_is_used_for_its_address(tmp_path):
 # PID file
 
 
-def test_pid_file_keeps_the_segments_for_the_next_life(tmp_path):
+def test_pid_file_of_an_earlier_life_is_taken_over(tmp_path):
     path = tmp_path / "supervisor.pid"
     assert running_pid(path) == 0
     path.write_text("4711\nechomox-0123456789ab\n")
     assert running_pid(path) == 0
     file = PidFile(path)
-    assert file.leftovers == ["echomox-0123456789ab"]
-    file.write(["echomox-ba9876543210"])
-    assert path.read_text() == f"{os.getpid()}\nechomox-ba9876543210\n"
+    assert path.read_text() == f"{os.getpid()}\n"
     file.remove()
     assert not path.exists()
 
