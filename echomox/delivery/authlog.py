@@ -21,7 +21,8 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def write_rows(file: Path, rows: Mapping[ResultRow, list[float]]) -> int:
         database.execute("BEGIN IMMEDIATE")
         counts: dict[str, int] = {}
         for row, (count, first, last) in rows.items():
-            text = json.dumps(asdict(row), separators=(",", ":"))
+            text = _text(row)
             digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()[:16]
             if row.day not in counts:
                 counts[row.day] = database.execute(_COUNT, (row.day,)).fetchone()[0]
@@ -203,6 +204,16 @@ def write_rows(file: Path, rows: Mapping[ResultRow, list[float]]) -> int:
             database.execute(_ADD, (digest, row.day, row.policy_domain, text, int(count), first, last))
         database.execute("COMMIT")
     return refused
+
+
+_NAMES = tuple(field.name for field in fields(ResultRow))
+_values = attrgetter(*_NAMES)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _text(row: ResultRow) -> str:
+    """As `asdict` would have it, whose copies of every value take three times as long."""
+    return _encode(dict(zip(_NAMES, _values(row))))
 
 
 def _connect(file: Path) -> sqlite3.Connection:

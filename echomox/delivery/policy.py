@@ -333,7 +333,9 @@ def _shown(placement: Placement, one: Decided) -> Placement:
     if placement.reason == one.decision.reason:
         return placement
     words = [f"{placement.place};", "reason=" + _NOT_WORD.sub("_", placement.reason)]
-    return replace(placement, header=fold(FIELD, words))
+    return Placement(
+        placement.place, placement.mailbox, placement.reason, placement.reply, placement.keep, fold(FIELD, words)
+    )
 
 
 def _listed(placement: Placement, ruling: Ruling, zone: str) -> Placement:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from echomox.dns.types import Answer, DnsTemporary
 
@@ -22,6 +23,15 @@ MEAN = 2048  # bytes: so many for each entry that may be kept, over all
 Key = tuple[str, str]
 
 
+@dataclass(slots=True)
+class _Kept:
+    """answer: with the rest of its time when it was last given."""
+
+    expires: float
+    answer: Answer | DnsTemporary
+    weight: int
+
+
 class Cache:
     """entries: how many answers; 0 keeps none."""
 
@@ -29,7 +39,7 @@ class Cache:
         self.entries = entries
         self.clock = clock
         self.bytes = 0
-        self._kept: OrderedDict[Key, tuple[float, Answer | DnsTemporary, int]] = OrderedDict()
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -39,17 +49,19 @@ class Cache:
         found = self._kept.get(key)
         if found is None:
             return None
-        expires, answer, _ = found
-        rest = expires - self.clock()
+        rest = found.expires - self.clock()
         if rest <= 0:
             self._drop(key)
             return None
         self._kept.move_to_end(key)
+        answer = found.answer
         if isinstance(answer, DnsTemporary):
             raise type(answer)(answer.reason, answer.name, answer.type)
-        return Answer(
-            answer.name, answer.type, answer.values, answer.exists, answer.secure, int(rest), answer.canonical
-        )
+        if answer.ttl != int(rest):  # once a second at most
+            found.answer = answer = Answer(
+                answer.name, answer.type, answer.values, answer.exists, answer.secure, int(rest), answer.canonical
+            )
+        return answer
 
     def put(self, key: Key, answer: Answer | DnsTemporary, size: int = 0) -> None:
         """Keeps an answer for its `ttl`, a failure for FAILURE. size: bytes of the values, about."""
@@ -61,7 +73,7 @@ class Cache:
         if seconds <= 0 or self.entries <= 0 or weight > self.entries * MEAN // 4:
             return
         self._drop(key)
-        self._kept[key] = (self.clock() + seconds, answer, weight)
+        self._kept[key] = _Kept(self.clock() + seconds, answer, weight)
         self.bytes += weight
         while len(self._kept) > self.entries or self.bytes > self.entries * MEAN:
             self._drop(next(iter(self._kept)))
@@ -73,4 +85,4 @@ class Cache:
     def _drop(self, key: Key) -> None:
         found = self._kept.pop(key, None)
         if found is not None:
-            self.bytes -= found[2]
+            self.bytes -= found.weight

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from echomox.errors import MailError, Reply, Temporary
@@ -170,6 +171,7 @@ def _a_labels(name: str) -> str:
         return ""
 
 
+@lru_cache(4096)
 def reverse_name(ip: str) -> str:
     """The name under in-addr.arpa or ip6.arpa that has the PTR records of an address (RFC 1035 3.5, RFC 3596 2.5). An
     IPv4 address within IPv6 (::ffff:192.0.2.1) counts as IPv4. Raises ValueError.
@@ -180,6 +182,7 @@ def reverse_name(ip: str) -> str:
     return ".".join(reversed(address.exploded.replace(":", ""))) + "." + REVERSE6
 
 
+@lru_cache(4096)
 def plain_address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An address without a zone, and IPv4 if it is mapped into IPv6. Raises ValueError."""
     address = ipaddress.ip_address(ip.partition("%")[0])

@@ -20,6 +20,7 @@ FIELD = "X-EchoMox-Verdict"
 LINE_LIMIT = 78  # RFC 5322 section 2.1.1: should
 WORD_LIMIT = 120
 REASONS_SHOWN = 3
+_NOT_WORD = re.compile(r"[^A-Za-z0-9._:@/=+*<>!$%&'#?-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _part(evidence: Evidence) -> list[str]:
 
 def _word(text: str) -> str:
     """Printable ASCII that can break neither the field nor its comments."""
-    return re.sub(r"[^A-Za-z0-9._:@/=+*<>!$%&'#?-]", "_", text)[:WORD_LIMIT] or "_"
+    return _NOT_WORD.sub("_", text)[:WORD_LIMIT] or "_"
 
 
 def fold(name: str, tokens: list[str]) -> bytes:

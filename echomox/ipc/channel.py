@@ -257,6 +257,8 @@ class Client:
         self._task: asyncio.Task[None] | None = None
         self._questions: dict[int, asyncio.Future[Message | None]] = {}
         self._request = 0
+        self._asked: list[bytes] = []
+        """Questions of this turn of the loop, which go out in one write."""
 
     @property
     def connected(self) -> bool:
@@ -301,13 +303,19 @@ class Client:
         future: asyncio.Future[Message | None] = loop.create_future()
         self._questions[request] = future
         self.owed += 1
-        self._link.write(data)
+        if not self._asked:
+            loop.call_soon(self._ask)
+        self._asked.append(data)
         timer = loop.call_later(timeout, _settle, future, None)
         try:
             return await future
         finally:
             timer.cancel()
             self._questions.pop(request, None)
+
+    def _ask(self) -> None:
+        asked, self._asked = self._asked, []
+        self.write(b"".join(asked))
 
     async def _stay_connected(self) -> None:
         pause = self.FIRST_PAUSE
@@ -354,6 +362,7 @@ class Client:
         if link is not self._link:
             return
         self._link = None
+        self._asked.clear()
         self.owed = 0
         self._lost.set()
         if why:

@@ -77,7 +77,7 @@ async def verify_arc(
 ) -> ArcResult:
     """Raises OSError when the body cannot be read, and nothing for what the message says."""
     text = mail_text(source)
-    if not _ANY.search(text.header):
+    if b"arc-" not in text.header.lower() or not _ANY.search(text.header):
         return ArcResult()
     fields = HeaderFields(text.header)
     if not any(map(fields.count, (SEAL, MESSAGE, RESULTS))):

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from echomox.dns.eager import Ended, begin
 from echomox.dns.types import Resolver
 from echomox.mailauth.arc import ArcResult, verify_arc
 from echomox.mailauth.dkim import DkimResult, verify_dkim
@@ -104,14 +105,13 @@ class _Run:
     def __init__(self) -> None:
         self.faults: list[BaseException] = []
 
-    def start(self, check: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.ensure_future(check)
-        task.add_done_callback(_seen)
-        return task
+    def start(self, check: Coroutine[Any, Any, T]) -> asyncio.Task[T] | Ended[T]:
+        """What the resolver's cache can answer has ended when this returns."""
+        return begin(check)
 
-    async def result(self, task: asyncio.Task[T], end: float | None, late: T) -> T:
+    async def result(self, task: asyncio.Task[T] | Ended[T], end: float | None, late: T) -> T:
         """end: loop time."""
-        if not task.done():
+        if isinstance(task, asyncio.Task) and not task.done():
             left = None if end is None else max(0.0, end - asyncio.get_running_loop().time())
             await asyncio.wait([task], timeout=left)
         if not task.done():
@@ -122,9 +122,3 @@ class _Run:
             return task.result()
         self.faults.append(error)
         return late
-
-
-def _seen(task: asyncio.Task[Any]) -> None:
-    """So that nobody is told of an exception that `result` has not come to."""
-    if not task.cancelled():
-        task.exception()

@@ -24,12 +24,13 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import dkim
 from dkim.canonicalization import CanonicalizationPolicy, InvalidCanonicalizationPolicyError
 from dkim.util import InvalidTagValueList, parse_tag_value
 
+from echomox.dns.eager import begin
 from echomox.dns.types import Resolver, canonical_name
 from echomox.mailauth.dkimkeys import KeyRecord, SigningKey, fetch_key
 from echomox.mailauth.mailtext import (
@@ -89,10 +90,10 @@ class Signature:
     header_b: str
     field: tuple[bytes, bytes]
 
-    def result(self, result: str, reason: str = "") -> DkimResult:
+    def result(self, result: str, reason: str, key: KeyRecord) -> DkimResult:
         return DkimResult(
-            result, self.domain, self.selector, self.identity, self.algorithm, reason,
-            header_b=self.header_b, body_length=self.limit,
+            result, self.domain, self.selector, self.identity, self.algorithm, reason, key.testing,
+            self.header_b, self.limit, key.secure,
         )  # fmt: skip
 
 
@@ -130,14 +131,14 @@ async def fetch_keys(
 ) -> dict[tuple[str, str], KeyRecord]:
     """The records of all (selector, domain), each asked once and all at once; what has not come in time is a
     "temperror"."""
-    tasks = {name: asyncio.ensure_future(fetch_key(resolver, *name)) for name in dict.fromkeys(names)}
-    if not tasks:
-        return {}
-    try:
-        await asyncio.wait(tasks.values(), timeout=timeout)
-    finally:
-        for task in tasks.values():
-            task.cancel()
+    tasks = {name: begin(fetch_key(resolver, *name)) for name in dict.fromkeys(names)}
+    waiting = [task for task in tasks.values() if isinstance(task, asyncio.Task)]
+    if waiting:
+        try:
+            await asyncio.wait(waiting, timeout=timeout)
+        finally:
+            for task in waiting:
+                task.cancel()
     late = KeyRecord(trouble=("temperror", "DNS: no answer in time"))
     return {name: task.result() if task.done() and not task.cancelled() else late for name, task in tasks.items()}
 
@@ -206,7 +207,7 @@ def read_tags(
     domain, selector = _name(tags[b"d"]), _name(tags[b"s"])
     if not domain or not selector or "." not in domain:
         raise Unread("neutral", "d= or s= is no domain name")
-    names = tuple(word.strip().lower() for word in tags.get(b"h", b"").split(b":"))
+    names = tuple(map(bytes.strip, tags.get(b"h", b"").lower().split(b":")))
     if len(names) > MOST_NAMES:
         raise Unread("neutral", "too many names in h=")
     return Signature(
@@ -281,7 +282,7 @@ def verify_signature(found: Signature, fields: HeaderFields, digests: BodyDigest
     result, reason = _verify(found, fields, digests, key)
     if key.testing and result in ("fail", "policy", "permerror"):
         result, reason = "neutral", f"{reason}, but the key is a test"
-    return replace(found.result(result, reason), testing=key.testing, secure=key.secure)
+    return found.result(result, reason, key)
 
 
 def _verify(found: Signature, fields: HeaderFields, digests: BodyDigests, key: KeyRecord) -> tuple[str, str]:

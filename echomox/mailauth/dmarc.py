@@ -11,11 +11,11 @@ Trouble with DNS is a temperror, never a policy. What is done with the policy is
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from echomox.dns.eager import together
 from echomox.dns.psl import organisational_domain
 from echomox.dns.types import Answer, DnsTemporary, Resolver, canonical_name
 from echomox.mailauth.dmarcrecord import (
@@ -25,6 +25,7 @@ from echomox.mailauth.dmarcrecord import (
     ReportUri,
     is_dmarc,
     parse_record,
+    psd_of,
     report_uris,
     tag_list,
 )
@@ -116,16 +117,28 @@ async def find_record(resolver: Resolver, domain: str, *, tree_walk: bool = Fals
 
 async def _record_at(resolver: Resolver, domain: str) -> tuple[DmarcRecord | None, bool]:
     answer = await resolver.lookup(f"_dmarc.{domain}", "TXT")
-    return _single(answer), answer.secure
+    text = _single(answer)
+    return None if text is None else parse_record(text), answer.secure
 
 
-def _single(answer: Answer) -> DmarcRecord | None:
-    """RFC 7489 6.6.3, step 5: records that are no DMARC records do not count; of several none does."""
+def _single(answer: Answer) -> bytes | None:
+    """RFC 7489 6.6.3, step 5, RFC 9989 4.10, steps 2 and 6: records that are no DMARC records do not count; of several
+    none does."""
     records = [value for value in answer.values if is_dmarc(value)]
-    return parse_record(records[0]) if len(records) == 1 else None
+    return records[0] if len(records) == 1 else None
 
 
-async def _walk(resolver: Resolver, name: str) -> list[tuple[str, DmarcRecord, bool]]:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A record on the way up. record: None when it is one whose policy cannot be used; its psd counts all the same."""
+
+    place: str
+    record: DmarcRecord | None
+    psd: str
+    secure: bool
+
+
+async def _walk(resolver: Resolver, name: str) -> list[_Step]:
     """The records on the way up from a name, longest first (RFC 9989 4.10); at most WALK questions."""
     labels = name.split(".")
     found = []
@@ -133,34 +146,39 @@ async def _walk(resolver: Resolver, name: str) -> list[tuple[str, DmarcRecord, b
     rest = labels[1:] if len(labels) < WALK else labels[-(WALK - 1) :]
     places += [".".join(rest[place:]) for place in range(len(rest))]
     for place in places:
-        record, secure = await _record_at(resolver, place)
-        if record is not None:
-            found.append((place, record, secure))
-            if record.psd != "u":
-                break
+        answer = await resolver.lookup(f"_dmarc.{place}", "TXT")
+        text = _single(answer)
+        if text is None:
+            continue
+        step = _Step(place, parse_record(text), psd_of(text), answer.secure)
+        found.append(step)
+        if step.psd != "u":  # steps 2 and 6
+            break
     return found
 
 
-def _organisation(name: str, found: Sequence[tuple[str, DmarcRecord, bool]]) -> str:
+def _organisation(name: str, found: Sequence[_Step]) -> str:
     """RFC 9989 4.10.2. name: where the walk began."""
-    for place, record, _ in found:
-        if record.psd == "n":
-            return place
-        if record.psd == "y" and place != name:
-            above = place.count(".") + 1
+    for step in found:
+        if step.psd == "n":
+            return step.place
+        if step.psd == "y" and step.place != name:
+            above = step.place.count(".") + 1
             return ".".join(name.split(".")[-above - 1 :])
-    return found[-1][0] if found else name
+    return found[-1].place if found else name
 
 
 async def _walked(resolver: Resolver, name: str) -> AuthorRecord:
-    """RFC 9989 4.10.1: of the author's domain, else of the organisational domain, else of the public suffix."""
+    """RFC 9989 4.10.1: of the author's domain, else of the organisational domain, else of the public suffix. If the
+    policy of that one cannot be used, DMARC does not apply: no other record takes its place."""
     found = await _walk(resolver, name)
     organisation = _organisation(name, found)
-    by_place = {place: (record, secure) for place, record, secure in found}
+    by_place = {step.place: step for step in found}
     suffix = organisation.partition(".")[2]
     for place in (name, organisation, suffix):
-        if place in by_place and (place != suffix or by_place[place][0].psd == "y"):
-            return AuthorRecord(by_place[place][0], place, organisation, by_place[place][1])
+        step = by_place.get(place)
+        if step is not None and (place != suffix or step.psd == "y"):
+            return AuthorRecord(step.record, place if step.record else "", organisation, step.secure)
     return AuthorRecord(None, "", organisation)
 
 
@@ -184,7 +202,7 @@ async def check_authors(
         return DmarcResult("permerror", reason="From has no domain" if not domains else "From has a bad domain")
     if len(domains) > AUTHORS:
         return DmarcResult("permerror", domains[0], reason="From has too many domains")
-    results = await asyncio.gather(
+    results = await together(
         *(check_dmarc(resolver, domain, spf, dkim, tree_walk=tree_walk, draw=draw) for domain in domains)
     )
     return max(results, key=_strictness)
@@ -281,11 +299,11 @@ async def _policy(resolver: Resolver, result: DmarcResult, *, tree_walk: bool, d
             tag = "np"
     requested = {"p": record.p, "sp": record.sp, "np": record.np}[tag]
     applied, sampled = requested, True
+    lower = POLICIES[max(0, POLICIES.index(requested) - 1)]
     if tree_walk:
-        applied = "none" if record.testing else requested  # RFC 9989 4.7: t=y, pct is gone
+        applied = lower if record.testing else requested  # RFC 9989 4.7: t=y is one level less; pct is gone
     elif draw * 100 >= record.pct:
-        # RFC 7489 6.6.4: the rest is treated with the next lower policy.
-        sampled, applied = False, POLICIES[max(0, POLICIES.index(requested) - 1)]
+        sampled, applied = False, lower  # RFC 7489 6.6.4
     return replace(result, policy=applied, requested=requested, tag=tag, sampled=sampled)
 
 
@@ -293,7 +311,7 @@ async def _exists(resolver: Resolver, name: str, *, tree_walk: bool) -> bool:
     """RFC 9989 3.2: a name is there unless NXDOMAIN; RFC 9091 2.6: if it has A, AAAA or MX."""
     if tree_walk:
         return (await resolver.lookup(name, "A")).exists
-    answers = await asyncio.gather(*(resolver.lookup(name, type) for type in ("A", "AAAA", "MX")))
+    answers = await together(*(resolver.lookup(name, type) for type in ("A", "AAAA", "MX")))
     return any(answer.values for answer in answers)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 POLICIES = ("none", "quarantine", "reject")  # in order of strictness
@@ -67,8 +68,11 @@ def is_dmarc(record: bytes) -> bool:
 
 def parse_record(record: bytes) -> DmarcRecord | None:
     """The record's values; None for what is no DMARC record, or one whose policy cannot be used."""
-    if len(record) > RECORD or not is_dmarc(record):
-        return None
+    return _parsed(record) if len(record) <= RECORD and is_dmarc(record) else None
+
+
+@lru_cache(1024)  # the same text says the same, whoever publishes it
+def _parsed(record: bytes) -> DmarcRecord | None:
     tags = tag_list(record)
     rua = report_uris(tags.get("rua", ""))
     policies = {name: tags[name].lower() for name in ("p", "sp", "np") if name in tags}
@@ -94,6 +98,11 @@ def parse_record(record: bytes) -> DmarcRecord | None:
         testing=_choice(tags, "t", ("n", "y")) == "y",
         text="".join(c if " " <= c <= "~" else "?" for c in record.decode("ascii", "replace")),
     )
+
+
+def psd_of(record: bytes) -> str:
+    """The psd tag of a DMARC record, whatever its policy is worth: "y", "n" or "u" (RFC 9989 4.7)."""
+    return _choice(tag_list(record[:RECORD]), "psd", ("u", "y", "n"))
 
 
 def report_uris(text: str) -> tuple[ReportUri, ...]:

@@ -9,9 +9,9 @@ RFC 5321 4.1.4 forbids to refuse mail for it.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 
+from echomox.dns.eager import together
 from echomox.dns.types import DnsTemporary, Resolver, canonical_name, plain_address
 
 
@@ -29,7 +29,7 @@ async def check_helo(resolver: Resolver, helo: str, ip: str) -> str:
     if name is None or "." not in name or _address(name) is not None:
         return "fail"
     try:
-        a, aaaa = await asyncio.gather(resolver.lookup(name, "A"), resolver.lookup(name, "AAAA"))
+        a, aaaa = await together(resolver.lookup(name, "A"), resolver.lookup(name, "AAAA"))
     except DnsTemporary:
         return "temperror"
     found = [_address(value) for value in (*a.values, *aaaa.values)]

@@ -6,10 +6,10 @@ the address writes its PTR, so a name that does not lead back says nothing.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 
+from echomox.dns.eager import together
 from echomox.dns.types import DnsTemporary, Resolver, plain_address, reverse_name
 
 NAMES = 10  # PTR records followed; RFC 8601 leaves the number to us, RFC 7208 4.6.4 has ten
@@ -43,7 +43,7 @@ async def check_iprev(resolver: Resolver, ip: str) -> IprevResult:
     if not names:
         return IprevResult("permerror", reason="the address has no name")
     type = "A" if address.version == 4 else "AAAA"
-    found = await asyncio.gather(*(_confirms(resolver, name, type, str(address)) for name in names))
+    found = await together(*(_confirms(resolver, name, type, str(address)) for name in names))
     good = tuple(name for name, (confirmed, _, _) in zip(names, found) if confirmed)
     if good:
         secure = pointers.secure and all(safe for confirmed, safe, _ in found if confirmed)

@@ -1,6 +1,6 @@
 """A message as DKIM and ARC hash it: header fields by name, bodies piece by piece (RFC 6376 3.4, 3.7, 5.4.2).
 
-The canonical forms are dkimpy's (`dkim.canonicalization`); here is only what feeds them. The library wants a whole
+The canonical forms of bodies are dkimpy's (`dkim.canonicalization`); here is what feeds them. The library wants a whole
 body in memory and takes quadratic time for a line of spaces; a body that comes in pieces of 64 KB, whose runs of
 white space are made short first, has the same canonical form and costs one piece of memory however large it is.
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from dkim.canonicalization import Relaxed, compress_whitespace, strip_trailing_whitespace
+from dkim.canonicalization import compress_whitespace, strip_trailing_whitespace
 
 from echomox.message.header import Limits, end_of_header, split_fields
 
@@ -26,6 +26,8 @@ SIMPLE = b"simple"
 _LIMITS = Limits(fields=10_000, header_size=1 << 20)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _B_VALUE = re.compile(rb"((?:\A|;)[ \t\r\n]*+b[ \t\r\n]*+=)[^;]*+")
+_LINE_END = re.compile(rb"\r?\n")
+_WHITE = re.compile(rb"[\t ]+")
 _BLANK = b"\r\n" * (PIECE // 2)
 
 
@@ -142,8 +144,8 @@ class HeaderFields:
         self._raw: list[tuple[bytes, bytes]] = []
         self._places: dict[bytes, list[int]] = {}
         self._relaxed: dict[int, bytes] = {}
-        for place, found in enumerate(split_fields(block, limits=_LIMITS)):
-            name, _, value = block[found.start : found.end].partition(b":")
+        for place, (_, _, start, end) in enumerate(split_fields(block, limits=_LIMITS)):
+            name, _, value = block[start:end].partition(b":")
             if not value.endswith(b"\n"):
                 value = value.rstrip(b"\r") + b"\r\n"
             self._raw.append((name, value))
@@ -164,13 +166,8 @@ class HeaderFields:
     def canonical(self, form: bytes, names: Sequence[bytes]) -> bytes:
         """The fields of lower-case `names`: of a name, the lowest first; a name that is not there, or no more, is
         nothing (RFC 6376 5.4.2)."""
-        left = {name: len(self._places.get(name, ())) for name in names}
-        chosen = []
-        for name in names:
-            if left[name]:
-                left[name] -= 1
-                chosen.append(self._canonical(form, self._places[name][left[name]]))
-        return b"".join(chosen)
+        left = {name: list(places) for name, places in self._places.items()}
+        return b"".join([self._canonical(form, left[name].pop()) for name in names if left.get(name)])
 
     def _canonical(self, form: bytes, place: int) -> bytes:
         if form != RELAXED:
@@ -182,10 +179,13 @@ class HeaderFields:
 
 
 def relaxed_field(name: bytes, value: bytes) -> bytes:
-    """With its line end."""
-    ((name, value),) = Relaxed.canonicalize_headers([(name, value)])
-    found: bytes = name + b":" + value
-    return found
+    """With its line end (RFC 6376 3.4.2). As dkimpy's `Relaxed`, which runs three expressions over each field."""
+    value = value.removesuffix(b"\r\n")
+    if b"\n" in value:
+        value = _LINE_END.sub(b"", value)
+    if b"\t" in value or b"  " in value:
+        value = _WHITE.sub(b" ", value)
+    return name.lower().rstrip() + b":" + value.strip() + b"\r\n"
 
 
 def without_signature(form: bytes, name: bytes, value: bytes) -> bytes:

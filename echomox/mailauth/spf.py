@@ -17,10 +17,12 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import spf
 
+from echomox.dns.eager import begin, together
 from echomox.dns.types import Answer, DnsTemporary, Resolver, canonical_name, plain_address
 
 TIMEOUT = 20.0  # seconds, RFC 7208 4.6.4
@@ -34,6 +36,8 @@ RESULTS = ("none", "neutral", "pass", "fail", "softfail", "temperror", "permerro
 _TERM = re.compile(r"(?:[-+?~]?(include|a|mx|exists)|(redirect|exp)=)(?::?([a-z0-9_.-]+\.[a-z0-9-]+))?(?:/.*)?$", re.I)
 _ASKED_AS = {"include": ("TXT",), "redirect": ("TXT",), "exp": ("TXT",), "exists": ("A",), "mx": ("MX",)}
 _RECORD = re.compile(rb"v=spf1(?: |$)", re.I)
+_PLAIN = re.compile(rb"v=spf1(?: +[-+~?]?(?:all|ip4:[0-9./]{1,20}|ip6:[0-9a-f:./]{1,50}))* *", re.I)
+PLAIN = 512  # bytes of a record whose evaluation is remembered
 
 Key = tuple[str, str]
 
@@ -81,11 +85,16 @@ async def check_spf(
         return SpfResult("none", "" if domain is None else domain, identity, reason="no fully qualified domain name")
     helo = canonical_name(helo.strip("[] ")) or "unknown"
     check = _Check(resolver, address, f"{local or 'postmaster'}@{domain}", helo, receiver)
+    work = begin(check.run(domain, identity))
+    if not isinstance(work, asyncio.Task):
+        return work.result()
     try:
-        async with asyncio.timeout(timeout):
-            return await check.run(domain, identity)
-    except TimeoutError:
-        return SpfResult("temperror", domain, identity, reason="DNS did not answer in time", asked=tuple(check.answers))
+        await asyncio.wait([work], timeout=timeout)
+    finally:
+        work.cancel()
+    if work.done():
+        return work.result()
+    return SpfResult("temperror", domain, identity, reason="DNS did not answer in time", asked=tuple(check.answers))
 
 
 def explain_record(record: str) -> list[tuple[str, str]]:
@@ -105,6 +114,16 @@ def explain_record(record: str) -> list[tuple[str, str]]:
     return found
 
 
+class _Found(NamedTuple):
+    """What an evaluation came to. code, text: pyspf's. matched: the term, or ""."""
+
+    result: str
+    code: int
+    text: str
+    matched: str
+    secure: bool = False
+
+
 class _Check:
     """One check: the table of answers, and the evaluations over it."""
 
@@ -117,15 +136,18 @@ class _Check:
         self._terms: dict[Key, Any] = {}
 
     async def run(self, domain: str, identity: str) -> SpfResult:
-        wanted: set[Key] = {(domain, "TXT")}
+        await self._fetch({(domain, "TXT")})
+        plain = self._plain(domain)
+        if plain is not None:
+            return self._result(plain, domain, identity)
         for _ in range(RUNS):
-            await self._fetch(wanted)
             evaluation = _Evaluation(*self._session, self.answers, self._terms)
             evaluation.t = self._time
             found = evaluation.evaluate()
             if not evaluation.missing:
-                return self._result(evaluation, found, domain, identity)
-            wanted = evaluation.missing | self._foreseen()
+                secure = all(answer.secure for answer in evaluation.used)
+                return self._result(_Found(*found, evaluation.matched, secure), domain, identity)
+            await self._fetch(evaluation.missing | self._foreseen())
         return SpfResult("permerror", domain, identity, reason="the evaluation does not end")
 
     async def _fetch(self, wanted: Iterable[Key]) -> None:
@@ -133,7 +155,7 @@ class _Check:
         if len(keys) == 1:
             self.answers[keys[0]] = await self._ask(keys[0])
             return
-        found = await asyncio.gather(*(self._ask(key) for key in keys))
+        found = await together(*(self._ask(key) for key in keys))
         self.answers.update(zip(keys, found))
 
     async def _ask(self, key: Key) -> Answer | DnsTemporary:
@@ -163,10 +185,19 @@ class _Check:
         self._ahead -= len(chosen)
         return set(chosen)
 
-    def _result(
-        self, evaluation: _Evaluation, found: tuple[str, int, str], domain: str, identity: str
-    ) -> SpfResult:
-        result, _, text = found
+    def _plain(self, domain: str) -> _Found | None:
+        """The evaluation of a record that asks for nothing more, None where there is no such record."""
+        answer = self.answers[domain, "TXT"]
+        if not isinstance(answer, Answer):
+            return None
+        records = [value for value in answer.values if _RECORD.match(value)]
+        if len(records) != 1 or len(records[0]) > PLAIN or not _PLAIN.fullmatch(records[0]):
+            return None
+        found = _evaluated(records[0], self._session[0])
+        return found._replace(secure=True) if answer.secure else found
+
+    def _result(self, found: _Found, domain: str, identity: str) -> SpfResult:
+        result, text = found.result, found.text
         if result not in RESULTS:
             result = "permerror"
         error = result in ("temperror", "permerror")
@@ -175,12 +206,22 @@ class _Check:
             result,
             domain,
             identity,
-            mechanism=_printable(evaluation.matched or "default")[:200] if decided else "",
+            mechanism=_printable(found.matched or "default")[:200] if decided else "",
             explanation=_printable(text)[:EXPLANATION] if result == "fail" else "",
             reason=_printable(text.partition(": ")[2] or text)[:EXPLANATION] if error else "",
-            secure=all(answer.secure for answer in evaluation.used),
+            secure=found.secure,
             asked=tuple(self.answers),
         )
+
+
+@lru_cache(4096)
+def _evaluated(record: bytes, ip: str) -> _Found:
+    """Of a plain record (_PLAIN): no term of it asks DNS or says anything of the sender, so that it has one result for
+    an address, whoever publishes it."""
+    answers: dict[Key, Answer | DnsTemporary] = {("example.com", "TXT"): Answer("example.com", "TXT", (record,))}
+    evaluation = _Evaluation(ip, "postmaster@example.com", "unknown", "unknown", answers, {})
+    found = evaluation.evaluate()
+    return _Found(*found, evaluation.matched)
 
 
 class _Missing(BaseException):

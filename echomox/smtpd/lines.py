@@ -95,7 +95,7 @@ class DataReader:
     @property
     def trouble(self) -> Trouble | None:
         """Why the message must not be accepted, the worst first; final only at the end of data."""
-        return next((trouble for trouble in Trouble if trouble in self._troubles), None)
+        return next((trouble for trouble in Trouble if trouble in self._troubles), None) if self._troubles else None
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """(message text without transparency dots, None while the end has not come, or the bytes after

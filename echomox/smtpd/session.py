@@ -50,6 +50,9 @@ REFUSALS = {
     Needs.NO_MAIL: Reply(503, "5.5.1", "A transaction is already under way"),
     Needs.MAIL: Reply(503, "5.5.1", "MAIL first"),
 }
+_HELLO, _LOGIN, _NO_MAIL, _MAIL, _EXTENDED = map(
+    int, (Needs.HELLO, Needs.LOGIN, Needs.NO_MAIL, Needs.MAIL, Needs.EXTENDED)
+)
 HTTP_VERBS = frozenset(
     {"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI", "HOST:"}
 )
@@ -201,15 +204,16 @@ class SmtpSession(Connection):
 
     def refusal(self, needs: Needs) -> Reply | None:
         """What is to be answered where something that has to come first has not."""
-        if needs & Needs.LOGIN and self.service.role.login and not self.login:
+        bits = int(needs)  # the operators of enums are slow, and every command comes here
+        if bits & _LOGIN and self.service.role.login and not self.login:
             return REFUSALS[Needs.LOGIN]
-        if needs & Needs.HELLO and self.session.host_name is None:
+        if bits & _HELLO and self.session.host_name is None:
             return REFUSALS[Needs.HELLO]
-        if needs & Needs.EXTENDED and not self.session.extended_smtp:
+        if bits & _EXTENDED and not self.session.extended_smtp:
             return REFUSALS[Needs.EXTENDED]
-        if needs & Needs.NO_MAIL and self.envelope.mail_from is not None:
+        if bits & _NO_MAIL and self.envelope.mail_from is not None:
             return REFUSALS[Needs.NO_MAIL]
-        if needs & Needs.MAIL and self.envelope.mail_from is None:
+        if bits & _MAIL and self.envelope.mail_from is None:
             return REFUSALS[Needs.MAIL]
         return None
 

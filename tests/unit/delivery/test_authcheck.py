@@ -1,16 +1,18 @@
 """What delivery does with the checks: refusal, Junk, headers, evidence, forged results, rows for reports."""
 
 import asyncio
+import hashlib
 import json
 import os
 import sqlite3
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import asdict, replace
 
 import pytest
 
 from echomox.config.schema import MailAuth
 from echomox.delivery.authcheck import MailChecks, from_domains
-from echomox.delivery.authlog import AuthLog, ReportRows, ResultRow
+from echomox.delivery.authlog import AuthLog, ReportRows, ResultRow, write_rows
 from echomox.delivery.authlog import row_of as row_of_results
 from echomox.delivery.authpolicy import dispose, trusted_forwarder
 from echomox.delivery.local import Destination, Incoming, LocalDelivery
@@ -369,3 +371,14 @@ def test_only_mail_of_a_domain_with_a_policy_is_noted():
     noted = row_of_results(results(dmarc=FAILED), facts, done)
     assert noted is not None
     assert (noted.day, noted.record) == ("2020-09-13", "v=DMARC1; p=reject; rua=mailto:d@example.org")
+
+
+def test_a_row_is_written_with_all_its_fields_in_their_order(tmp_path):
+    facts = MailFacts("192.0.2.1", "h", "a@b.example", b"", ("example.org",), NOW)
+    row = row_of_results(results(dmarc=FAILED), facts, dispose(MailAuth(), results(dmarc=FAILED), "192.0.2.1"))
+    assert row is not None
+    write_rows(tmp_path / "reports.db", {row: [2, NOW, NOW]})
+    with closing(sqlite3.connect(tmp_path / "reports.db")) as database:
+        ((text, digest),) = database.execute("SELECT row, digest FROM dmarc_result")
+    assert text == json.dumps(asdict(row), separators=(",", ":"))
+    assert digest == hashlib.sha256(text.encode()).digest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from math import isfinite
 
 from echomox.config.paths import Paths
@@ -11,7 +11,7 @@ from echomox.config.schema import JunkFilter
 from echomox.delivery.local import verdict_json
 from echomox.filter.decide import decide
 from echomox.filter.judge import Judge
-from echomox.ipc.schema import Classify
+from echomox.ipc.schema import Classify, Evidence, Verdict
 from echomox.log import logger
 from echomox.store.sqlite import SqliteEngine
 from tests.contract.stores import ALICE, add, message
@@ -34,3 +34,14 @@ def test_the_store_gives_the_ten_values_of_the_judged_message(tmp_path):
     found = engine.open(ALICE).affect(added.message_id)
     engine.close()
     assert found is not None and astuple(found) == (added.message_id, *verdict.profile)
+
+
+def test_the_json_of_a_verdict_has_all_its_fields_in_their_order():
+    evidence = (Evidence("bayes", 0.5, 1.25, ("a", 'b"ä')), Evidence("auth", 0.1, 0.0, ()))
+    for verdict in (
+        Verdict("u0", 8.9e-05, evidence, "all", 1000, 0.25, (0.0, 1.5, -2.0)),
+        Verdict("u0", 0.0, (), "fallback", 0),
+    ):
+        expected = json.dumps({"place": "junk", "reason": "why", **asdict(verdict)})
+        assert verdict_json("junk", "why", verdict) == expected
+    assert verdict_json("inbox", "why", None) == ""

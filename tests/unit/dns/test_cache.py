@@ -52,6 +52,17 @@ def test_times_have_caps(kept, seconds):
     assert cache.get(("x", "A")) is None
 
 
+def test_the_time_that_is_left_goes_down_each_second_and_nothing_is_given_beyond_it():
+    cache, clock = made()
+    cache.put(("example.org", "A"), answer(ttl=3))
+    found = []
+    for _ in range(8):
+        found.append(cache.get(("example.org", "A")))
+        clock.advance(0.5)
+    assert [each.ttl if each else None for each in found] == [3, 2, 2, 1, 1, 0, None, None]
+    assert cache.bytes == 0
+
+
 def test_a_failure_is_kept_for_a_second():
     cache, clock = made()
     first = DnsBogus("bad signature", "x", "A")

@@ -104,6 +104,37 @@ def test_many_questions_at_once_find_their_answers(run, tmp_path, log):
     run(body())
 
 
+def test_questions_of_one_turn_go_out_in_one_write(run, tmp_path, log):
+    async def body():
+        async with world(tmp_path, log) as at:
+            client = Client(at.path, "c", log)
+            await client.start()
+            sent, write = [], client.write
+            client.write = lambda data: (sent.append(data), write(data))
+            await asyncio.gather(*[client.request(Learned(name), WAIT) for name in "abc"])
+            assert sent == [b"".join(encode(Learned(name), at) for at, name in enumerate("abc", 1))]
+            await client.close()
+
+    run(body())
+
+
+def test_a_question_of_a_connection_that_ended_at_once_is_not_asked_on_the_next(run, tmp_path, log):
+    async def body():
+        async with world(tmp_path, log) as at:
+            client = Client(at.path, "c", log)
+            await client.start()
+            asked = asyncio.ensure_future(client.request(Learned("a"), WAIT))
+            asyncio.get_running_loop().call_soon(client._link.drop, "as told")
+            assert await asked is None
+            while not client.connected:
+                await asyncio.sleep(0.01)
+            assert (client.owed, client._asked) == (0, [])
+            assert await client.request(Learned("b"), WAIT) == LearnState("b", 1, 2, 3, 4, 5)
+            await client.close()
+
+    run(body())
+
+
 @pytest.mark.parametrize(
     "bad",
     [b"GET / HTTP/1.1\r\n\r\n", LENGTH.pack(1 << 31), LENGTH.pack(0), encode(Ring("a", 1))[:9], b"", b"\0"],

@@ -136,7 +136,6 @@ def test_the_authors_domain_comes_before_the_organisational():
 
 NOT_FOUND = [
     {},
-    {"_dmarc.com": "v=DMARC1; p=reject"},
     {"_dmarc.example.com": ["v=DMARC1; p=reject", "v=DMARC1; p=none"]},  # step 5: several are none
     {"_dmarc.example.com": ["v=spf1 -all", "text"]},
     {"_dmarc.example.com": "v=DMARC1; p=bogus"},
@@ -147,8 +146,16 @@ NOT_FOUND = [
 @pytest.mark.parametrize("tables", NOT_FOUND)
 @pytest.mark.parametrize("tree_walk", [False, True])
 def test_no_policy(tables, tree_walk):
-    found, _ = find("example.com", tables)
+    found, _ = find("example.com", tables, tree_walk)
     assert found.record is None
+
+
+def test_a_record_above_the_organisation_counts_for_the_walk_only():
+    """RFC 9989 4.10.2, rule 3: without psd=y it is that of the organisation itself."""
+    tables = {"_dmarc.com": "v=DMARC1; p=reject"}
+    assert find("example.com", tables)[0].record is None
+    found, _ = find("example.com", tables, tree_walk=True)
+    assert (found.domain, found.organisation) == ("com", "com")
 
 
 def test_other_txt_records_do_not_count():
@@ -195,6 +202,13 @@ WALKS = [
     # a public suffix that sends mail itself
     ("bank.example", {"bank.example": REJECT + "; psd=y"}, "bank.example", "bank.example"),
     ("a.example.com", {}, "", "a.example.com"),
+    # a record whose policy is missing or bad still says where the organisation begins, and nothing takes its place
+    ("a.giant.bank.example", {"bank.example": "v=DMARC1; psd=y"}, "", "giant.bank.example"),
+    ("a.mail.example.com", {"mail.example.com": "v=DMARC1; psd=n", "example.com": REJECT}, "", "mail.example.com"),
+    ("a.example.com", {"a.example.com": "v=DMARC1; p=bogus", "example.com": REJECT}, "", "example.com"),
+    # of several records at one name none counts, and the walk goes on
+    ("a.example.com", {"a.example.com": [REJECT, NONE], "example.com": NONE}, "example.com", "example.com"),
+    ("a.example.com", {"a.example.com": "v=DMARC1; rua=mailto:a@b.example"}, "a.example.com", "a.example.com"),
 ]
 
 
@@ -333,8 +347,9 @@ def test_pct_takes_a_part_of_the_mail(p, pct, draw, policy):
 
 def test_rfc9989_has_t_instead_of_pct():
     assert check("example.com", "v=DMARC1; p=reject; pct=0", tree_walk=True).policy == "reject"
-    testing = check("example.com", "v=DMARC1; p=reject; t=y", tree_walk=True)
-    assert (testing.requested, testing.policy) == ("reject", "none")
+    for p, applied in (("reject", "quarantine"), ("quarantine", "none"), ("none", "none")):  # RFC 9989 4.7: t
+        testing = check("example.com", f"v=DMARC1; p={p}; t=y", tree_walk=True)
+        assert (testing.requested, testing.policy) == (p, applied)
     assert check("example.com", "v=DMARC1; p=reject; t=y").policy == "reject"
 
 
