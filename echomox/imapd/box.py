@@ -9,6 +9,7 @@ need anyway."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from echomox.imap.acl import ALL, granted
@@ -16,7 +17,7 @@ from echomox.imapd.command import No
 from echomox.store.engine import SEPARATOR, Flag, Mailbox, NoSuchAccount, NoSuchMailbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from echomox.imapd.hub import Hub
     from echomox.imapd.session import Session
@@ -107,10 +108,10 @@ def account_of(session: Session, name: str) -> tuple[AccountStore, str, str]:
         raise NoSuchMailbox("no such mailbox") from None
 
 
-def shared_mailboxes(session: Session) -> Iterator[Found]:
-    """All that others let this account look up."""
+def shared_mailboxes(session: Session, owners: Iterable[str] | None = None) -> Iterator[Found]:
+    """All that others, or these of them, let this account look up."""
     me = session.store.name
-    for owner in session.service.owners(me):
+    for owner in session.service.owners(me) if owners is None else owners:
         try:
             store = session.service.engine.open(owner)
         except NoSuchAccount:
@@ -162,6 +163,7 @@ def renew(session: Session) -> bool:
     return changed
 
 
+@lru_cache(maxsize=256)
 def permitted(rights: str) -> int:
     """Bits of flags that may be changed (RFC 4314 4); keywords need "w"."""
     bits = (Flag.SEEN if "s" in rights else 0) | (Flag.DELETED if "t" in rights else 0)

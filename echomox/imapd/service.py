@@ -30,6 +30,7 @@ from echomox.imapd.command import No
 from echomox.imapd.commands import BY_NAME, KEYWORDS
 from echomox.imapd.hub import Hub, Ringer
 from echomox.imapd.limit import keywords
+from echomox.imapd.listening import stop_watching
 from echomox.imapd.session import Session
 from echomox.imapd.wheel import TICK, Wheel
 from echomox.log import Log
@@ -165,7 +166,7 @@ class Service:
 
     def detach(self, session: Session) -> None:
         """The session is as before its login (RFC 8437)."""
-        session.stop_watching()
+        stop_watching(session)
         self._leave(session)
         session.entry = None
         session.hidden = session.enabled = frozenset()

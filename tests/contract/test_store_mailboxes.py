@@ -129,6 +129,50 @@ def test_rename_refuses_taken_missing_and_own_child(engine: Engine) -> None:
         store.rename_mailbox("a", "a/b")
 
 
+def test_a_name_has_a_higher_uidvalidity_with_each_mailbox_that_has_it(engine: Engine) -> None:
+    """RFC 9051 2.3.1.1: the older mailbox takes the name of a newer one, with a child."""
+    store = engine.open(ALICE)
+    store.create_mailbox("old/child")
+    uids = fill(engine, 2, "old/child")
+    new = {name: store.create_mailbox(name).uidvalidity for name in ("new", "new/child")}
+    old = {name: store.mailbox(f"old{name[3:]}").uidvalidity for name in new}
+    store.delete_mailbox("new/child")
+    store.rename_mailbox("new", "elsewhere")
+    store.rename_mailbox("old", "new")
+    for name, before in new.items():
+        assert store.mailbox(name).uidvalidity > before > old[name]
+    child = store.mailbox("new/child")
+    assert [row[0] for row in store.fetch(child.id, 1, 99, ("uid",))] == uids
+    assert store.create_mailbox("last").uidvalidity > child.uidvalidity
+
+
+def test_a_mailbox_keeps_its_uidvalidity_where_no_newer_one_had_the_name(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    for name in ("older", "newer"):
+        store.create_mailbox(name)
+    store.delete_mailbox("older")
+    kept = [store.create_mailbox(name).uidvalidity for name in ("a", "a/b")]
+    store.create_mailbox("newest")
+    store.delete_mailbox("newest")
+    for old, new in (("a", "older"), ("older", "c"), ("c", "a")):
+        store.rename_mailbox(old, new)
+    assert [store.mailbox(name).uidvalidity for name in ("a", "a/b")] == kept
+
+
+def test_a_name_that_a_virtual_mailbox_had(engine: Engine) -> None:
+    store = engine.open(ALICE)
+    store.create_mailbox("a")
+    store.create_mailbox("b")
+    first = store.define_virtual("view", "ALL").uidvalidity
+    store.rename_mailbox("view", "view2")
+    store.rename_mailbox("a", "view")
+    assert store.mailbox("view").uidvalidity > first
+    second = store.mailbox("view2").uidvalidity
+    store.delete_mailbox("view2")
+    store.rename_mailbox("b", "view2")
+    assert store.mailbox("view2").uidvalidity > second
+
+
 def test_renaming_inbox_moves_its_messages(engine: Engine) -> None:
     """RFC 9051 6.3.6"""
     store = engine.open(ALICE)

@@ -170,7 +170,7 @@ class Connection:
     async def command(self, text: bytes, tag: bytes = b"t") -> list[bytes]:
         """All lines of the answer, the tagged one last."""
         self.send(tag + b" " + text + b"\r\n")
-        lines = []
+        lines: list[bytes] = []
         while True:
             line = await self.line()
             assert line is not None, lines

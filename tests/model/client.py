@@ -49,12 +49,14 @@ class Memory:
 
 @dataclass(repr=False)
 class Client:
-    """enabled: of ENABLE. flags, modseqs: by UID, what it knows. live: "" or how it is told at any time. told: the
-    UIDs that FETCH or VANISHED lines of the last command were about."""
+    """enabled: of ENABLE. prefix: before the names of mailboxes: "" for a client of the account itself, else they are
+    shared with it. flags, modseqs: by UID, what it knows. saved: what "$" means (RFC 5182). live: "" or how it is told
+    at any time. fetched, earlier: the UIDs that FETCH, or VANISHED (EARLIER), lines of the last command were about."""
 
     connection: Connection
     worker: int
     enabled: frozenset[str]
+    prefix: str = ""
     box: Box | None = None
     read_only: bool = False
     view: list[int] = field(default_factory=list)
@@ -62,16 +64,21 @@ class Client:
     flags: dict[int, frozenset[str]] = field(default_factory=dict)
     modseqs: dict[int, int] = field(default_factory=dict)
     modseq: int = 0
+    saved: list[int] = field(default_factory=list)
     live: str = ""
     watching: bool = False
     fetched: list[int] = field(default_factory=list)
     earlier: list[int] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"<{' '.join(sorted(self.enabled))} in {self.box and self.box.name}: {self.view}>"
+        return f"<{self.prefix}{' '.join(sorted(self.enabled))} in {self.box and self.box.name}: {self.view}>"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))  # in a report of hypothesis
+
+    def name(self, box: Box) -> bytes:
+        """As this client writes it."""
+        return f'"{self.prefix}{box.name}"'.encode()
 
     @property
     def by_uid(self) -> bool:
@@ -95,7 +102,7 @@ class Client:
         self.box, self.read_only = box, read_only
         self.view = list(box.messages)
         self.last = max(box.ever, default=0)
-        self.flags, self.modseqs = {}, {}
+        self.flags, self.modseqs, self.saved = {}, {}, []
         text = b"\n".join(lines)
         exists = re.search(rb"^\* (\d+) EXISTS$", text, re.MULTILINE)
         assert exists and int(exists[1]) == len(self.view), lines
@@ -113,7 +120,7 @@ class Client:
 
     def close(self) -> None:
         self.box = None
-        self.view, self.flags, self.modseqs = [], {}, {}
+        self.view, self.flags, self.modseqs, self.saved = [], {}, {}, []
 
     # -- what it is told
 

@@ -54,11 +54,13 @@ class Box:
 
 
 class Reference:
-    """All mailboxes of the account that the test made, by id. validities: all that there ever were."""
+    """All mailboxes of the account that the test made, by id. validities: all that there ever were. former: the highest
+    that a name had that was given up."""
 
     def __init__(self) -> None:
         self.boxes: dict[int, Box] = {}
         self.validities: set[int] = set()
+        self.former: dict[str, int] = {}
         self.modseq = 0
 
     def names(self) -> list[str]:
@@ -75,6 +77,23 @@ class Reference:
         self.validities.add(found.uidvalidity)
         box = self.boxes[found.id] = Box(found.id, name, found.uidvalidity)
         return box
+
+    def give_up(self, box: Box) -> None:
+        """The name is nobody's now."""
+        self.former[box.name] = max(box.validity, self.former.get(box.name, 0))
+
+    def renamed(self, store: AccountStore, box: Box, name: str) -> bool:
+        """Whether it got another UIDVALIDITY: only where another mailbox with a higher one had the name (RFC 9051
+        2.3.1.1)."""
+        self.give_up(box)
+        box.name = name
+        before, box.validity = box.validity, store.mailbox_by_id(box.id).uidvalidity
+        if before >= self.former.get(name, 0):
+            assert box.validity == before
+            return False
+        assert box.validity > max(self.validities), "a UIDVALIDITY again"
+        self.validities.add(box.validity)
+        return True
 
     def check(self, store: AccountStore) -> None:
         """The store has exactly this; takes its modseqs over."""

@@ -2,7 +2,9 @@
 
 No expunge is lost or told too early, no sequence number means another message than the client thinks, no UID comes
 twice, mod-sequences grow, VANISHED is exactly what vanished, a client that comes back after any history (QRESYNC,
-CHANGEDSINCE) has the right picture, UIDVALIDITY stays. Short by default; HYPOTHESIS_PROFILE=long for the long run."""
+CHANGEDSINCE) has the right picture, UIDVALIDITY stays, "$" (SEARCHRES) is what was found and not more. Some clients
+are of another account, with which the mailboxes are shared: they must be told the same. Short by default;
+HYPOTHESIS_PROFILE=long for the long run."""
 
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.model.client import Client, Memory, numbers
-from tests.model.reference import Box, Reference
-from tests.model.world import SERVICES, World
+from tests.model.machine import Machine, written
+from tests.model.reference import Box
+from tests.model.world import SERVICES
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 NAMES = ("INBOX", "Box", "Other", "New")
@@ -31,6 +34,17 @@ KINDS = (
     frozenset({"UIDONLY", "QRESYNC", "CONDSTORE"}),
 )
 MOST_CLIENTS = 5
+SHARED = st.sampled_from((False, False, True))
+SAVING: Mapping[bytes, Callable[[list[int]], list[int]]] = {
+    b"SAVE": lambda found: found,
+    b"SAVE ALL": lambda found: found,
+    b"SAVE COUNT": lambda found: found,
+    b"SAVE MIN": lambda found: found[:1],
+    b"SAVE MAX": lambda found: found[-1:],
+    b"SAVE MIN MAX": lambda found: sorted({*found[:1], *found[-1:]}),
+    b"SAVE MIN COUNT": lambda found: found,
+}
+"""RFC 5182 2.4: what "$" is after a search with these options."""
 FLAG_SETS = st.frozensets(st.sampled_from(("\\Seen", "\\Flagged", "\\Deleted", "\\Deleted", "kw1", "kw2")), max_size=3)
 WORKERS = st.integers(0, SERVICES - 1)
 CRITERIA: Mapping[bytes, Callable[[frozenset[str]], bool]] = {
@@ -45,139 +59,33 @@ SELECTED = precondition(lambda self: any(client.box for client in self.quiet()))
 QUIET = precondition(lambda self: self.quiet())
 
 
-def written(uids: list[int]) -> bytes:
-    return b",".join(b"%d" % uid for uid in uids)
-
-
-class Mailboxes(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
-        self.truth = Reference()
-        self.clients: list[Client] = []
-        self.memories: list[Memory] = []
-        self.tokens = 0
-
-    def teardown(self) -> None:
-        self.world.close()
-
+class Mailboxes(Machine):
     @initialize(
         counts=st.tuples(st.integers(1, 6), st.integers(0, 3)),
-        clients=st.lists(st.tuples(WORKERS, st.sampled_from(KINDS)), min_size=2, max_size=4),
+        clients=st.lists(st.tuples(WORKERS, st.sampled_from(KINDS), SHARED), min_size=2, max_size=4),
     )
-    def begin(self, counts: tuple[int, int], clients: list[tuple[int, frozenset[str]]]) -> None:
+    def begin(self, counts: tuple[int, int], clients: list[tuple[int, frozenset[str], bool]]) -> None:
         store = self.world.store
         store.create_mailbox("Box")
         for name, count in zip(("INBOX", "Box"), counts, strict=True):
-            box = self.truth.born(store, name)
+            box = self.born(name)
             for _ in range(count):
                 self.deliver_into(box, 0)
         self.truth.check(store)
-        for worker, kind in clients:
-            self.open_client(worker, kind, self.truth.named("INBOX"), False)
-
-    # -- helpers
-
-    def quiet(self) -> list[Client]:
-        """Clients that can give a command."""
-        return [client for client in self.clients if client.live != "idle"]
-
-    def pick(self, data: st.DataObject, selected: bool = False, writing: bool = False) -> Client | None:
-        clients = [
-            client
-            for client in self.quiet()
-            if (client.box or not selected) and not (writing and client.read_only)
-        ]
-        return data.draw(st.sampled_from(clients)) if clients else None
-
-    def pick_box(self, data: st.DataObject) -> Box:
-        name: str = data.draw(st.sampled_from([*self.truth.names(), "INBOX", "INBOX"]))
-        return self.truth.named(name)
-
-    def token(self) -> str:
-        self.tokens += 1
-        return f"t{self.tokens}"
-
-    def mail(self, token: str) -> bytes:
-        return f"Subject: {token}\r\n\r\nx\r\n".encode()
-
-    def deliver_into(self, box: Box, worker: int) -> None:
-        token = self.token()
-        added = self.world.run(self.world.deliver(worker, box.name, self.mail(token)))
-        assert (added.mailbox_id, added.uidvalidity) == (box.id, box.validity)
-        box.add(added.uid, token)
-
-    def ask(self, client: Client, command: bytes) -> list[bytes]:
-        """Lines of the answer; empty literals as empty strings."""
-        lines: list[bytes] = self.world.run(client.connection.command(command))
-        return b"\r\n".join(lines).replace(b" {0}\r\n", b' ""').split(b"\r\n")
-
-    def do(self, client: Client, command: bytes, lines: list[bytes], expunges: bool = True) -> None:
-        """The command was answered by `lines` and the truth is as it is after it: compares."""
-        self.truth.check(self.world.store)
-        expunges = expunges or client.watching
-        if client.box is not None:
-            client.believe(lines[:-1], expunges)
-            if modseq := re.search(rb"\[HIGHESTMODSEQ (\d+)\]", lines[-1]):
-                client.modseq = int(modseq[1])
-            client.complete(expunges)
-        self.settle(but=client)
-
-    def settle(self, but: Client | None = None) -> None:
-        """Clients that are told at any time have been; all others have got nothing."""
-        self.world.run(self.world.settle())
-        for client in self.clients:
-            wire = client.connection.wire
-            if client is but and not client.watching:
-                assert not wire.received, bytes(wire.received)
-                continue
-            lines = bytes(wire.received).split(b"\r\n")
-            wire.received.clear()
-            assert not lines.pop()
-            assert not lines or client.live or client.watching, lines
-            if client.box is not None and (client.live or client.watching):
-                if lines:
-                    client.believe(lines, True)
-                if not self.world.deaf:
-                    client.complete(True)
-
-    def drop(self, client: Client) -> None:
-        self.clients.remove(client)
-        self.world.run(self.world.hang_up(client.connection))
-
-    def messages(self, data: st.DataObject, client: Client) -> tuple[bytes, list[int], bool]:
-        """A set as the client writes it, the UIDs in its view that it means, and whether it is of UIDs."""
-        by_uid = client.by_uid or data.draw(st.booleans())
-        kind = data.draw(st.sampled_from(("some", "some", "range", "all", "last")))
-        view = client.view
-        if kind == "all" or not view:
-            return b"1:*", list(view), by_uid
-        if kind == "last":
-            return b"*", view[-1:], by_uid
-        places = data.draw(st.lists(st.integers(0, len(view) - 1), min_size=1, max_size=4))
-        if kind == "range":
-            low, high = min(places), max(places)
-            ends = (view[low], view[high]) if by_uid else (low + 1, high + 1)
-            return b"%d:%d" % (ends[1], ends[0]), view[low : high + 1], by_uid
-        named = [view[place] if by_uid else place + 1 for place in places]
-        if by_uid and data.draw(st.booleans()):
-            named.append(client.last + 7)
-        return written(named), sorted({view[place] for place in places}), by_uid
-
-    def word(self, by_uid: bool, name: bytes) -> bytes:
-        return b"UID " + name if by_uid else name
+        for worker, kind, shared in clients:
+            self.open_client(self.client(worker, kind, shared), self.truth.named("INBOX"), False)
 
     # -- connections
 
-    @rule(worker=WORKERS, kind=st.sampled_from(KINDS), data=st.data(), read_only=st.booleans())
+    @rule(worker=WORKERS, kind=st.sampled_from(KINDS), shared=SHARED, data=st.data(), read_only=st.booleans())
     @precondition(lambda self: len(self.clients) < MOST_CLIENTS)
-    def connect(self, worker: int, kind: frozenset[str], data: Any, read_only: bool) -> None:
-        self.open_client(worker, kind, self.pick_box(data), read_only and data.draw(st.booleans()))
+    def connect(self, worker: int, kind: frozenset[str], shared: bool, data: Any, read_only: bool) -> None:
+        client = self.client(worker, kind, shared)
+        self.open_client(client, self.pick_box(data), read_only and data.draw(st.booleans()))
 
-    def open_client(self, worker: int, kind: frozenset[str], box: Box, read_only: bool) -> None:
-        client = Client(self.world.run(self.world.connect(worker)), worker, kind)
-        if kind:
-            lines = self.ask(client, b"ENABLE " + " ".join(sorted(kind)).encode())
+    def open_client(self, client: Client, box: Box, read_only: bool) -> None:
+        if client.enabled:
+            lines = self.ask(client, b"ENABLE " + " ".join(sorted(client.enabled)).encode())
             assert lines[-1].startswith(b"t OK")
         self.clients.append(client)
         self.select(client, box, read_only)
@@ -185,7 +93,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     def select(self, client: Client, box: Box, read_only: bool, qresync: bytes = b"") -> list[bytes]:
         command = b"EXAMINE" if read_only else b"SELECT"
-        lines = self.ask(client, b"%b %b%b" % (command, box.name.encode(), qresync))
+        lines = self.ask(client, b"%b %b%b" % (command, client.name(box), qresync))
         assert lines[-1].startswith(b"t OK"), lines
         self.truth.check(self.world.store)
         client.open(box, read_only, lines)
@@ -234,9 +142,9 @@ class Mailboxes(RuleBasedStateMachine):
             self.restart(worker)
         elif what == "hang up" and len(self.clients) > 2:
             self.hang_up(data)
-        elif what == "delete" and self.quiet() and len(self.truth.boxes) > 2:
+        elif what == "delete" and self.owners() and len(self.truth.boxes) > 2:
             self.delete(data)
-        elif what in ("rename", "create") and self.quiet() and len(self.truth.boxes) < len(NAMES):
+        elif what in ("rename", "create") and self.owners() and len(self.truth.boxes) < len(NAMES):
             self.rename(data) if what == "rename" else self.create(data)
 
     def hang_up(self, data: Any) -> None:
@@ -267,7 +175,7 @@ class Mailboxes(RuleBasedStateMachine):
         client, box = self.pick(data), self.pick_box(data)
         assert client
         tokens = [self.token() for _ in range(count)]
-        command = b"APPEND " + box.name.encode()
+        command = b"APPEND " + client.name(box)
         for token in tokens:
             mail = self.mail(token)
             command += b" (%b) {%d+}\r\n%b" % (" ".join(flags).encode(), len(mail), mail)
@@ -376,7 +284,7 @@ class Mailboxes(RuleBasedStateMachine):
         source, target = client.box, self.pick_box(data)
         text, uids, by_uid = self.messages(data, client)
         word = self.word(by_uid, b"MOVE" if moving else b"COPY")
-        lines = self.ask(client, b"%b %b %b" % (word, text, target.name.encode()))
+        lines = self.ask(client, b"%b %b %b" % (word, text, client.name(target)))
         present = [uid for uid in uids if uid in source.messages]
         found = COPYUID.search(b"\n".join(lines))
         if present:
@@ -429,7 +337,7 @@ class Mailboxes(RuleBasedStateMachine):
         by_uid = client.by_uid or data.draw(st.booleans())
         place, target, token = data.draw(st.integers(0, len(client.view) - 1)), self.pick_box(data), self.token()
         uid, mail = client.view[place], self.mail(token)
-        named = b"%b %d %b" % (self.word(by_uid, b"REPLACE"), uid if by_uid else place + 1, target.name.encode())
+        named = b"%b %d %b" % (self.word(by_uid, b"REPLACE"), uid if by_uid else place + 1, client.name(target))
         lines = self.ask(client, b"%b (%b) {%d+}\r\n%b" % (named, " ".join(flags).encode(), len(mail), mail))
         found = APPENDUID.search(b"\n".join(lines))
         assert bool(found) is (uid in client.box.messages), lines
@@ -440,14 +348,30 @@ class Mailboxes(RuleBasedStateMachine):
         self.do(client, b"REPLACE", lines)
 
     @SELECTED
-    @rule(data=st.data(), criterion=st.sampled_from(sorted(CRITERIA)), by_uid=st.booleans())
-    def search(self, data: Any, criterion: bytes, by_uid: bool) -> None:
+    @rule(data=st.data(), criterion=st.sampled_from(sorted(CRITERIA)), options=st.sampled_from(sorted(SAVING)))
+    def search_and_save(self, data: Any, criterion: bytes, options: bytes) -> None:
+        """RFC 5182"""
+        client = self.pick(data, selected=True)
+        assert client and client.box
+        by_uid = client.by_uid or data.draw(st.booleans())
+        known = set(client.view)
+        lines = self.ask(client, b"%b RETURN (%b) %b" % (self.word(by_uid, b"SEARCH"), options, criterion))
+        assert lines[-1].startswith(b"t OK"), lines
+        messages = client.box.messages
+        found = [uid for uid in messages if uid in known and CRITERIA[criterion](messages[uid].flags)]
+        client.saved = SAVING[options](found)
+        self.do(client, b"SEARCH", lines, expunges=by_uid)
+
+    @SELECTED
+    @rule(data=st.data(), criterion=st.sampled_from(sorted(CRITERIA)), by_uid=st.booleans(), within=st.booleans())
+    def search(self, data: Any, criterion: bytes, by_uid: bool, within: bool) -> None:
         client = self.pick(data, selected=True)
         assert client and client.box
         by_uid = by_uid or client.by_uid
-        known = set(client.view)
+        known = set(client.view) & set(client.saved) if within else set(client.view)
         view = list(client.view)
-        lines = self.ask(client, self.word(by_uid, b"SEARCH") + b" RETURN (ALL) " + criterion)
+        program = b"$ " + criterion if within else criterion
+        lines = self.ask(client, self.word(by_uid, b"SEARCH") + b" RETURN (ALL) " + program)
         right = [
             uid if by_uid else view.index(uid) + 1
             for uid, message in client.box.messages.items()
@@ -551,7 +475,7 @@ class Mailboxes(RuleBasedStateMachine):
         if name not in self.truth.names():
             return
         box = self.truth.named(name)
-        client = Client(self.world.run(self.world.connect(worker)), worker, kind)
+        client = self.client(worker, kind, data.draw(SHARED))
         self.ask(client, b"ENABLE " + " ".join(sorted(kind)).encode())
         self.clients.append(client)
         known = sorted(memory.flags)
@@ -588,51 +512,58 @@ class Mailboxes(RuleBasedStateMachine):
     # -- mailboxes
 
     def create(self, data: Any) -> None:
-        client = self.pick(data)
-        assert client
+        client = data.draw(st.sampled_from(self.owners()))
         name = data.draw(st.sampled_from([name for name in NAMES if name not in self.truth.names()]))
         lines = self.ask(client, b"CREATE " + name.encode())
         assert lines[-1].startswith(b"t OK"), lines
-        self.truth.born(self.world.store, name)
+        self.born(name)
         self.do(client, b"CREATE", lines)
 
     def rename(self, data: Any) -> None:
-        """Clients that have it selected go on (but INBOX stays, empty: RFC 9051 6.3.6)."""
-        client, box = self.pick(data), self.pick_box(data)
-        assert client
+        """Clients that have it selected go on (but INBOX stays, empty: RFC 9051 6.3.6), unless it has another
+        UIDVALIDITY now."""
+        self.lose_bells(False)
+        client, box = data.draw(st.sampled_from(self.owners())), self.pick_box(data)
         name = data.draw(st.sampled_from([name for name in NAMES if name not in self.truth.names()]))
         lines = self.ask(client, b"RENAME %b %b" % (box.name.encode(), name.encode()))
         assert lines[-1].startswith(b"t OK"), lines
         if box.name == "INBOX":
-            new = self.truth.born(self.world.store, name)
+            new = self.born(name)
             moved = list(box.messages.values())
             uids = [row[0] for row in self.world.store.fetch(new.id, 1, 2**32 - 1, ("uid",))]
             box.remove(list(box.messages))
             for uid, message in zip(uids, moved, strict=True):
                 new.add(uid, message.token, message.flags)
-        else:
-            box.name = name
+        elif self.truth.renamed(self.world.store, box, name):
+            self.memories = [memory for memory in self.memories if memory.box is not box]
+            told = b"* OK [UIDVALIDITY %d]" % box.validity
+            assert (client.box is box) is any(line.startswith(told) for line in lines), lines
+            self.leave_to(box, client)
         self.do(client, b"RENAME", lines)
+
+    def leave_to(self, box: Box, client: Client | None) -> None:
+        """All others that have it selected get a BYE."""
+        self.world.run(self.world.settle())
+        for other in [other for other in self.clients if other.box is box and other is not client]:
+            self.check_bye(other)
+            self.drop(other)
 
     def delete(self, data: Any) -> None:
         """Who has it selected is told at the next command, or at once, and has to come again (RFC 2180 3.3)."""
         self.lose_bells(False)
-        client = self.pick(data)
-        assert client
+        client = data.draw(st.sampled_from(self.owners()))
         name = data.draw(st.sampled_from([name for name in self.truth.names() if name != "INBOX"]))
         box = self.truth.named(name)
         lines = self.ask(client, b"DELETE " + name.encode())
         assert lines[-1].startswith(b"t OK"), lines
         del self.truth.boxes[box.id]
+        self.truth.give_up(box)
         box.alive = False
         if client.box is box:
             assert lines[0].startswith(b"* OK [CLOSED]"), lines
             client.close()
         self.memories = [memory for memory in self.memories if memory.box is not box]
-        self.world.run(self.world.settle())
-        for other in [other for other in self.clients if other.box is box]:
-            self.check_bye(other)
-            self.drop(other)
+        self.leave_to(box, None)
         self.do(client, b"DELETE", lines)
 
     def check_bye(self, client: Client) -> None:

@@ -15,9 +15,10 @@ from echomox.message.mime import parse
 from echomox.net.login import Authenticator
 from echomox.store import open_engine
 from echomox.store.engine import AccountStore, Added, Addition, Target
-from tests.dialog.server import ACCOUNTS, PASSWORD, USER, Connection, FakeBells, FakeHost, secrets
+from tests.dialog.server import ACCOUNTS, OTHER, PASSWORD, USER, Connection, FakeBells, FakeHost, secrets
 
 ACCOUNT = "mrc"
+PREFIX = f"Other Users/{ACCOUNT}/"
 SERVICES = 2
 MEMORY = Path("/dev/shm")
 
@@ -67,7 +68,7 @@ class World:
         engine = self.workers[0].engine
         for account in ACCOUNTS:
             engine.create(account)
-        engine.open(ACCOUNT).set_secrets(secrets())
+            engine.open(account).set_secrets(secrets())
         for worker in self.workers:
             self._listen(worker)
 
@@ -85,10 +86,14 @@ class World:
     def store(self) -> AccountStore:
         return self.workers[0].engine.open(ACCOUNT)
 
-    async def connect(self, number: int) -> Connection:
+    def share(self, mailbox_id: int) -> None:
+        """With the other account, which may do all with the messages."""
+        self.store.set_acl(mailbox_id, {"other": "lrswite"})
+
+    async def connect(self, number: int, shared: bool = False) -> Connection:
         connection = Connection(self.workers[number].service)
         await connection.line()
-        answer = await connection.command(f"LOGIN {USER} {PASSWORD}".encode())
+        answer = await connection.command(f"LOGIN {OTHER if shared else USER} {PASSWORD}".encode())
         assert answer[-1].startswith(b"t OK"), answer
         return connection
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
 from echomox.imapd.command import AUTHENTICATED, Command, Rule
+from echomox.imapd.listening import begin_idle
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -16,7 +17,7 @@ def idle(session: Session, _: grammar.Nothing) -> bytes:
     """The tagged answer comes with DONE."""
     session.service.admit_idle(session)
     session.say(b"+ idling\r\n")
-    session.begin_idle(session.tag)
+    begin_idle(session, session.tag)
     return b""
 
 

@@ -63,6 +63,7 @@ def rename(session: Session, arguments: grammar.Rename) -> None:
     old, new = arguments.old, arguments.new
     if not is_elsewhere(old) and not is_elsewhere(new.removesuffix(SEPARATOR)):
         session.store.rename_mailbox(old, new)
+        tell_validity(session)
         return
     found = find(session, old, "x")
     if not is_elsewhere(new) or found.name == "INBOX":
@@ -71,6 +72,19 @@ def rename(session: Session, arguments: grammar.Rename) -> None:
     if store is not found.store:
         raise No("Mailboxes stay in their account", "CANNOT")
     store.rename_mailbox(found.name, inner)
+    tell_validity(session)
+
+
+def tell_validity(session: Session) -> None:
+    """The selected mailbox may have got another UIDVALIDITY with its name (RFC 9051 2.3.1.1): its UIDs are what they
+    were, and who renamed it goes on. Whoever else has it selected has to come again."""
+    view = session.view
+    if view is None or view.mailbox_id < 0:
+        return
+    validity = session.box.store.mailbox_by_id(view.mailbox_id).uidvalidity
+    if validity != view.uidvalidity:
+        view.uidvalidity = validity
+        session.say(b"* OK [UIDVALIDITY %d] The mailbox has another one under its new name\r\n" % validity)
 
 
 def subscribe(session: Session, arguments: grammar.OfMailbox) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from echomox.imap import notify as grammar
 from echomox.imap.fetch import Binary, Item
 from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
+from echomox.imapd.listening import start_watching, stop_watching
 from echomox.imapd.render import Plan, compile_plan
 from echomox.imapd.watch import Watch
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 
 def notify(session: Session, arguments: grammar.Notify) -> None:
     if arguments.groups is None:
-        session.stop_watching()
+        stop_watching(session)
         return
     if any(group.unknown for group in arguments.groups):
         raise No("An event that is not known", f"BADEVENT ({' '.join(grammar.EVENTS)})")
     watch = Watch(arguments.groups, plan_of(session, arguments.groups))
-    watch.look(session, quiet=True)
-    session.start_watching(watch)
-    if arguments.status:
-        watch.tell_status(session)
+    try:
+        watch.look(session, quiet=True)
+    except BaseException:
+        watch.close(session.service)
+        raise
+    start_watching(session, watch)
+    watch.tell_start(session, arguments.status)
 
 
 def plan_of(session: Session, groups: tuple[grammar.Group, ...]) -> Plan | None:
