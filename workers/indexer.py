@@ -5,6 +5,9 @@ without an index just as well, and many small batches would have to be merged. B
 looked at when it starts, when the notifier comes back, and every `SCAN` seconds, and then everything that waits is
 indexed and what is gone is taken out. No account waits for another's backlog: each gets one batch in turn.
 
+Rows of index.db that an older version of the program left are brought up to date here too (store.backlog), some at a
+time.
+
 The work is done in a thread, one batch at a time; TERM ends it at the next block.
 """
 
@@ -81,9 +84,10 @@ class Indexer:
         while waiting and not self._stopped:
             for account in sorted(waiting):
                 done = await asyncio.to_thread(self._guarded, self._index, account, waiting[account])
+                older = await asyncio.to_thread(self._guarded, self._modernize, account, 0)
                 if done and not self._stopped:
                     self._count("texts_indexed", done)
-                else:
+                elif not older or self._stopped:
                     del waiting[account]
         for account in every if scan else ():
             if not self._stopped:
@@ -91,6 +95,9 @@ class Indexer:
 
     def _index(self, account: str, least: int) -> int:
         return self._engine.open(account).index_texts(least, lambda: self._stopped)
+
+    def _modernize(self, account: str, _least: int) -> int:
+        return self._engine.open(account).modernize(lambda: self._stopped)
 
     def _tidy(self, account: str, _least: int) -> int:
         """Only where something has changed since the last time."""

@@ -12,6 +12,7 @@ from echomox.imap.threads import Items
 from echomox.store import (
     acl,
     affect,
+    backlog,
     fill,
     mailboxes,
     messages,
@@ -171,6 +172,9 @@ class SqliteAccount:
 
     def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
         return fill.index(self.database, least, stopped)
+
+    def modernize(self, stopped: Callable[[], bool]) -> int:
+        return backlog.work(self.database, stopped)
 
     def tidy_texts(self, stopped: Callable[[], bool]) -> None:
         fill.purge(self.database, stopped)

@@ -15,128 +15,26 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from echomox.store import sortkeys
+from echomox.store.compact import FUNCTIONS
 from echomox.store.disk import Disk
 from echomox.store.engine import DEFAULT_MAILBOXES, StoreError
+from echomox.store.upgrades import VERSION, upgrade
 from echomox.store.words import fold
 
 BUSY_TIMEOUT = 5.0
+PATIENT = f"PRAGMA busy_timeout={1000 * BUSY_TIMEOUT:.0f}"
+FIRST_PAUSE, LAST_PAUSE = 0.0002, 0.005  # seconds between looks whether the writers' lock is free
 CACHE_KIB = 1024
 WAL_LIMIT = 4 << 20  # a WAL file that was larger is cut back when it starts anew
 FILES_PER_DIRECTORY = 8192
 UID_BITS = 32
 UID_MASK = (1 << UID_BITS) - 1
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 6
-_AFFECTIVE_STATE = """CREATE TABLE affective_state (
-    content INTEGER PRIMARY KEY,
-    joy REAL NOT NULL,
-    sadness REAL NOT NULL,
-    anger REAL NOT NULL,
-    fear REAL NOT NULL,
-    disgust REAL NOT NULL,
-    interest REAL NOT NULL,
-    surprise REAL NOT NULL,
-    valence REAL NOT NULL,
-    arousal REAL NOT NULL,
-    dominance REAL NOT NULL
-);
-CREATE TRIGGER content_takes_affect AFTER DELETE ON content
-    BEGIN DELETE FROM affective_state WHERE content = old.id; END;
-
-CREATE VIEW v_affective_state AS
-    SELECT m.id AS MessageID, a.joy AS Joy, a.sadness AS Sadness, a.anger AS Anger, a.fear AS Fear,
-           a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
-           a.arousal AS Arousal, a.dominance AS Dominance
-    FROM message m JOIN affective_state a ON a.content = m.content;"""
-_SENT = """CREATE TABLE correspondent (
-    id INTEGER PRIMARY KEY,
-    address TEXT NOT NULL UNIQUE,
-    first REAL NOT NULL,
-    last REAL NOT NULL,
-    times INTEGER NOT NULL
-);
-CREATE TABLE outgoing (
-    piece INTEGER PRIMARY KEY,
-    recipients INTEGER NOT NULL,
-    first_time INTEGER NOT NULL
-);"""
-_ANNOTATION = """CREATE TABLE annotation (
-    mailbox_id INTEGER NOT NULL,
-    entry TEXT NOT NULL,
-    value BLOB NOT NULL,
-    PRIMARY KEY (mailbox_id, entry)
-) WITHOUT ROWID;
-CREATE TRIGGER mailbox_takes_annotations AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
-    BEGIN DELETE FROM annotation WHERE mailbox_id = old.id; END;"""
-_SORTING = """CREATE TABLE sorting (
-    content INTEGER PRIMARY KEY,
-    thread INTEGER NOT NULL,
-    sent INTEGER NOT NULL,
-    reply INTEGER NOT NULL,
-    subject INTEGER NOT NULL,
-    from_box INTEGER NOT NULL,
-    to_box INTEGER NOT NULL,
-    cc_box INTEGER NOT NULL,
-    from_name INTEGER NOT NULL,
-    to_name INTEGER NOT NULL,
-    name INTEGER NOT NULL,
-    refs BLOB NOT NULL
-);
-CREATE TRIGGER content_takes_sorting AFTER DELETE ON content
-    BEGIN DELETE FROM sorting WHERE content = old.id; END;
-CREATE TABLE sort_text (
-    text TEXT PRIMARY KEY,
-    id INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE thread_name (
-    name INTEGER PRIMARY KEY,
-    thread INTEGER NOT NULL
-);"""
-_SHARING = """CREATE TABLE acl (
-    mailbox_id INTEGER NOT NULL,
-    who TEXT NOT NULL,
-    rights TEXT NOT NULL,
-    PRIMARY KEY (mailbox_id, who)
-) WITHOUT ROWID;
-CREATE TRIGGER mailbox_takes_acl AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
-    BEGIN DELETE FROM acl WHERE mailbox_id = old.id; END;
-CREATE TABLE virtual (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    search TEXT NOT NULL,
-    special_use TEXT NOT NULL,
-    uidvalidity INTEGER NOT NULL,
-    uidnext INTEGER NOT NULL DEFAULT 1,
-    recent INTEGER NOT NULL DEFAULT 1,
-    modseq INTEGER NOT NULL,
-    seen INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE virtual_member (
-    virtual_id INTEGER NOT NULL,
-    uid INTEGER NOT NULL,
-    message_id INTEGER NOT NULL,
-    modseq INTEGER NOT NULL,
-    PRIMARY KEY (virtual_id, uid)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX virtual_member_by_message ON virtual_member (virtual_id, message_id);
-CREATE INDEX virtual_member_by_modseq ON virtual_member (virtual_id, modseq);
-CREATE TABLE virtual_expunged (
-    virtual_id INTEGER NOT NULL,
-    uid INTEGER NOT NULL,
-    modseq INTEGER NOT NULL,
-    PRIMARY KEY (virtual_id, uid)
-) WITHOUT ROWID;"""
-UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHARING)
-"""UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
-FILLERS: Mapping[int, Callable[[Callable[..., Any]], None]] = {5: sortkeys.fill}
-"""What the step to a version does to the rows that there are, in the same transaction."""
-
 CommitHook = Callable[["Database", int], None]
 
 
@@ -176,22 +74,9 @@ def connect(path: str) -> sqlite3.Connection:
     ):
         connection.execute(f"PRAGMA {pragma}")
     connection.create_function("fold", 1, fold, deterministic=True)
+    for name, function in FUNCTIONS.items():
+        connection.create_function(name, -1, function, deterministic=True)
     return connection
-
-
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Brings an older database to VERSION, one transaction a step; raises StoreError for a newer one."""
-    while (version := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
-        if version > VERSION:
-            raise StoreError(f"the account's index has version {version}; this program knows {VERSION}")
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == version:
-            for statement in UPGRADES[version - 1].split(";\n"):
-                connection.execute(statement)
-            if version + 1 in FILLERS:
-                FILLERS[version + 1](connection.execute)
-            connection.execute(f"PRAGMA user_version={version + 1}")
-        connection.execute("COMMIT")
 
 
 def build(directory: str, name: str, epoch: int) -> None:
@@ -322,11 +207,27 @@ class Write:
         connection = self.connection = self.database.connection
         self.execute = connection.execute
         self.executemany: Callable[[str, Iterable[Sequence[Any]]], sqlite3.Cursor] = connection.executemany
-        try:
-            self.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise translate(error) from error
+        self._begin()
         return self
+
+    def _begin(self) -> None:
+        """SQLite itself would wait 1, 2, 5, 10 and more milliseconds; another's transaction takes less than one."""
+        end, pause = 0.0, FIRST_PAUSE
+        while True:
+            try:
+                self.execute("PRAGMA busy_timeout=0")
+                self.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.Error as error:
+                trouble = translate(error)
+                now = time.monotonic()
+                end = end or now + BUSY_TIMEOUT
+                if not isinstance(trouble, Busy) or now >= end:
+                    raise trouble from error
+            finally:
+                self.execute(PATIENT)
+            time.sleep(pause)
+            pause = min(1.5 * pause, LAST_PAUSE)
 
     def bump(self) -> int:
         if not self.modseq:

@@ -1,4 +1,4 @@
-"""The calls on which durability stands, all in one place: create, write, link, rename, unlink, mkdir, fsync, syncfs.
+"""The calls on which durability stands, all in one place: create, write, reserve, link, rename, unlink, mkdir, sync.
 
 Every call first tells the hook its name and path, so that a test can fail it (raise OSError) or end the process there.
 SQLite makes its own calls; around its COMMIT the store calls `step`, which does nothing but tell the hook.
@@ -57,6 +57,14 @@ class Disk:
         view = memoryview(data)
         while done < len(data):
             done += os.write(descriptor, view[done:])
+
+    def reserve(self, descriptor: int, place: tuple[int, int], path: str) -> None:
+        """Zeros, really written, at place (offset, count); the descriptor's position stays."""
+        self.step("reserve", path)
+        offset, count = place
+        while count > 0:
+            done = os.pwrite(descriptor, bytes(count), offset)
+            offset, count = offset + done, count - done
 
     def open_new(self, path: str) -> int:
         """A new, empty file to write to; fails when there is one."""

@@ -393,6 +393,10 @@ class AccountStore(Protocol):
         For the one process that fills indexes; stopped: asked now and then, True ends the work early."""
         ...
 
+    def modernize(self, stopped: Callable[[], bool]) -> int:
+        """Brings some of what an older version of the program kept up to date; 0 when nothing is left to do."""
+        ...
+
     def tidy_texts(self, stopped: Callable[[], bool]) -> None:
         """Takes out of the full-text index what is gone, if it is much."""
         ...

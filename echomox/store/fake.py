@@ -66,6 +66,8 @@ class FakeAccount:
         self._threads = fakesort.Names()
         self._validities = itertools.count(int(time.time()))
         self._mailboxes: dict[int, FakeMailbox] = {}
+        self._former: dict[str, int] = {}
+        """The highest UIDVALIDITY of those that had the name."""
         self._subscribed: set[str] = set()
         self._words: dict[str, str] = {}
         self._secrets: dict[str, str] = {}
@@ -168,7 +170,9 @@ class FakeAccount:
         if self._exists(new):
             raise MailboxExists(f"mailbox {new} exists")
         if one.id < 0:
+            self._give_up(one)
             one.name = new
+            self._grow(one)
             self.bump()
             return
         if one.name == "INBOX":
@@ -186,11 +190,23 @@ class FakeAccount:
                 self._make(parent)
         modseq = self.bump()
         for other, name in zip(tree, wanted):
+            self._give_up(other)
             other.name, other.named = name, modseq
+            self._grow(other)
+
+    def _give_up(self, one: FakeMailbox) -> None:
+        """It has its name no more."""
+        self._former[one.name] = max(one.uidvalidity, self._former.get(one.name, 0))
+
+    def _grow(self, one: FakeMailbox) -> None:
+        """RFC 9051 2.3.1.1: it has a name that another may have had."""
+        if self._former.get(one.name, 0) > one.uidvalidity:
+            one.uidvalidity = next(self._validities)
 
     def delete_mailbox(self, name: str) -> None:
         virtual = self._virtuals.named(names.mailbox_name(name))
         if virtual is not None:
+            self._give_up(virtual)
             del self._virtuals.all[virtual.id]
             self._annotations.pop(virtual.id, None)
             self.bump()
@@ -201,6 +217,7 @@ class FakeAccount:
         modseq = self.bump(one)
         one.expunged.update(dict.fromkeys(one.messages, modseq))
         one.messages.clear()
+        self._give_up(one)
         one.name, one.special_use, one.named = "", "", modseq
         self._annotations.pop(one.id, None)
         self._acls.pop(one.id, None)
@@ -441,6 +458,9 @@ class FakeAccount:
 
     def index_texts(self, least: int, stopped: Callable[[], bool]) -> int:
         """There is no index."""
+        return 0
+
+    def modernize(self, stopped: Callable[[], bool]) -> int:
         return 0
 
     def tidy_texts(self, stopped: Callable[[], bool]) -> None:

@@ -12,37 +12,43 @@ import os
 import sqlite3
 import struct
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from itertools import chain, pairwise, takewhile
 from typing import Any
 
 import numpy as np
 
 from echomox.log import logger
-from echomox.message.header import split_fields
+from echomox.message.encoded import decode_words
+from echomox.message.header import DEFAULT, pairs_of, unfold
 from echomox.store import fulltext
+from echomox.store.compact import load_parts, shape
 from echomox.store.content import text_reader
 from echomox.store.database import Database
 from echomox.store.engine import StoreError
 from echomox.store.fulltext import (
+    FIELD_LIMIT,
     FORMAT,
+    PAIRS,
     PARTIAL,
     SCHEMA,
     SECTION_BITS,
     SEGMENT_BITS,
     TROUBLE,
+    UNLISTED,
     Reader,
     Section,
     Segment,
+    field_term,
     mark_damaged,
     seal,
 )
 from echomox.store.match import body_texts, cost, header_text
 from echomox.store.postings import BLOCK_TERMS, SEGMENT_DOCUMENTS, Entries, Numbers, encode, merge
-from echomox.store.views import load_parts
-from echomox.store.words import fold, marks, octets, pairs, terms
+from echomox.store.tables import Pairs, Terms
+from echomox.store.words import Folded, fold, marks, octets, terms
 
 LOG = logger("store")
 BATCH = 512  # contents of a segment when it is made
@@ -59,25 +65,20 @@ COLUMNS = (
     (Section.TO, "to_text"),
     (Section.CC, "cc_text"),
     (Section.BCC, "bcc_text"),
-    (Section.MESSAGE_ID, "'<' || message_id || '>'"),
+    (Section.MESSAGE_ID, "message_id"),
     (Section.SENT, "sent_day"),
 )
-_READ = (
-    Section.BODY,
-    Section.HEADER,
-    Section.NAME,
-    Section.BODY_MARKS,
-    Section.HEADER_MARKS,
-    Section.BODY_PAIRS,
-    Section.HEADER_PAIRS,
-)
+_BODIES = (Section.BODY, Section.BODY_MARKS, Section.BODY_PAIRS)
+_HEADERS = (Section.HEADER, Section.HEADER_MARKS, Section.HEADER_PAIRS, Section.NAME, Section.FIELDS)
+_READ = (*_BODIES, *_HEADERS)
 """Sections whose terms are in the message itself."""
-_CONTENTS = (
-    f"SELECT id, prefix, file_size, header_size, parts, {', '.join(column for _, column in COLUMNS)}"  # noqa: S608
-    " FROM content WHERE id > ? ORDER BY id LIMIT ?"
-)
+_SHAPE = shape(("id", "prefix", "file_size", "header_size", "parts", *(column for _, column in COLUMNS)), {}, False)
+_CONTENTS = f"SELECT {', '.join(_SHAPE.select)} FROM content c WHERE c.id > ? ORDER BY c.id LIMIT ?"  # noqa: S608
 
-Table = dict[bytes, list[int]]
+_PAIRED = frozenset(PAIRS.values())
+Tables = dict[Section, Terms | Pairs]
+Known = dict[Section, set[bytes]]
+Texts = list[tuple[Section, Folded]]
 
 
 class Stopped(Exception):
@@ -177,14 +178,14 @@ class Filler:
 
     def _batch(self) -> int:
         (watermark,) = self._connection.execute("SELECT watermark FROM meta").fetchone()
-        tables: dict[int, Table] = {int(section): defaultdict(list) for section in Section}
+        tables: Tables = {section: Pairs(PARTIAL) if section in _PAIRED else Terms() for section in Section}
         contents: list[int] = []
         text = 0
         while len(contents) < BATCH and text < BATCH_TEXT:
             wanted = min(ROWS, BATCH - len(contents))
             rows = self._database.execute(_CONTENTS, (contents[-1] if contents else watermark, wanted)).fetchall()
             for row in rows:
-                text += self._add(tables, len(contents), row)
+                text += self._add(tables, len(contents), _SHAPE.build(row))
                 contents.append(row[0])
             if len(rows) < wanted:
                 break
@@ -193,32 +194,40 @@ class Filler:
             self._connection.execute("UPDATE meta SET watermark = ?", (contents[-1],))
         return len(contents)
 
-    def _add(self, tables: dict[int, Table], number: int, row: tuple[Any, ...]) -> int:
+    def _add(self, tables: Tables, number: int, row: tuple[Any, ...]) -> int:
         """Puts one content into the tables; returns about how much text it had."""
         identity, prefix, file_size, header_size, parts, *values = row
-        found: dict[int, set[bytes]] = {section: set() for section in _READ}
+        found: dict[Section, set[bytes]] = {section: set() for section in _READ}
+        texts: list[tuple[Section, Folded]] = []
         text = 0
         try:
             read = text_reader(self._database.file(identity), file_size)
-            text += _add_header(found, prefix, read(0, min(header_size, HEADER_LIMIT)), header_size > HEADER_LIMIT)
-            text += _add_body(found, load_parts(parts), read)
+            text += _add_header(found, texts, prefix, read(0, min(header_size, HEADER_LIMIT)))
+            if header_size > HEADER_LIMIT:
+                _add_partial(found, _HEADERS)
+            text += _add_body(found, texts, load_parts(parts), read)
         except Exception as error:  # a file that is missing is for verifydata to mend; nothing may stop the others
             LOG.warn(
                 "not indexed", account=self._database.name, content=identity, error=f"{type(error).__name__}: {error}"
             )
-            for known in found.values():
-                known.add(PARTIAL)
+            _add_partial(found, _READ)
         for (column, _), value in zip(COLUMNS, values):
-            found[column] = _values(value)
+            found[column] = _values(f"<{value}>" if column is Section.MESSAGE_ID else value)
+        for section, one in texts:
+            table = tables[PAIRS[section]]
+            assert isinstance(table, Pairs)
+            table.add(number, one)
         for section, known in found.items():
             table = tables[section]
-            for term in known:
-                table[term].append(number)
+            if isinstance(table, Terms):
+                table.add(number, known)
+            elif known:
+                table.add_partial(number)
         return text
 
-    def _write_segment(self, contents: list[int], tables: dict[int, Table]) -> None:
+    def _write_segment(self, contents: list[int], tables: Tables) -> None:
         ids = np.array(contents, np.int64)
-        sections = ((section, iter([_entries(table)])) for section, table in tables.items())
+        sections = ((section, iter([table.entries()])) for section, table in tables.items())
         self._insert(ids, sections)
 
     def _insert(self, contents: Numbers, sections: Iterable[tuple[int, Iterator[Entries]]]) -> None:
@@ -335,32 +344,55 @@ def purge(database: Database, stopped: Callable[[], bool]) -> None:
         filler.close()
 
 
-def _add_header(found: dict[int, set[bytes]], prefix: bytes, header: bytes, cut: bool) -> int:
-    for block in (prefix, header):
+def _add_partial(found: Known, sections: Iterable[Section]) -> None:
+    """For sections of pairs, that there is something says it."""
+    for section in sections:
+        found[section].add(PARTIAL)
+
+
+def _add_header(found: Known, texts: Texts, prefix: bytes, header: bytes) -> int:
+    for block in filter(None, (prefix, header)):
         text = header_text(block)
+        texts.append((Section.HEADER, text))
         found[Section.HEADER] |= terms(text)
-        found[Section.HEADER_PAIRS] |= pairs(text)
         found[Section.HEADER_MARKS] |= marks(text)
-        found[Section.NAME] |= {octets(field.name.strip().lower()) for field in split_fields(block)}
-    if cut:
-        for section in (Section.HEADER, Section.HEADER_MARKS, Section.HEADER_PAIRS, Section.NAME):
-            found[section].add(PARTIAL)
+        fields = pairs_of(block, 0, len(block))
+        if len(fields) >= DEFAULT.fields:
+            _add_partial(found, (Section.NAME, Section.FIELDS))
+        for written, value in fields:
+            name = _name(written)
+            found[Section.NAME].add(name)
+            if name not in UNLISTED:
+                found[Section.FIELDS].add((_field if len(value) < FIELD_LIMIT else _new_field)(name, value))
     return len(prefix) + len(header)
 
 
-def _add_body(found: dict[int, set[bytes]], parts: Any, read: Callable[[int, int], bytes]) -> int:
+@lru_cache(maxsize=4096)
+def _name(written: bytes) -> bytes:
+    """Of a header field, as `match.field_values` compares it."""
+    return octets(written.decode("latin-1").strip().lower())
+
+
+def _new_field(name: bytes, value: bytes) -> bytes:
+    return field_term(name, fold(decode_words(unfold(value))))
+
+
+_field = lru_cache(maxsize=8192)(_new_field)
+"""Many messages have the same."""
+
+
+def _add_body(found: Known, texts: Texts, parts: Any, read: Callable[[int, int], bytes]) -> int:
     left, chosen = BODY_LIMIT, []
     for part in parts:
         size = cost(part)
         if size > left:
-            for section in (Section.BODY, Section.BODY_MARKS, Section.BODY_PAIRS):
-                found[section].add(PARTIAL)
+            _add_partial(found, _BODIES)
         else:
             chosen.append(part)
             left -= size
     for text in body_texts(chosen, read):
+        texts.append((Section.BODY, text))
         found[Section.BODY] |= terms(text)
-        found[Section.BODY_PAIRS] |= pairs(text)
         found[Section.BODY_MARKS] |= marks(text)
     return BODY_LIMIT - left
 
@@ -371,13 +403,6 @@ def _values(value: str) -> set[bytes]:
         return set()
     text = octets(fold(value))
     return {text} if len(text) <= VALUE_LIMIT and b"\n" not in text and PARTIAL not in text else {PARTIAL}
-
-
-def _entries(table: Table) -> Entries:
-    names = sorted(table)
-    lists = [table[name] for name in names]
-    counts = np.fromiter(map(len, lists), np.int64, len(lists))
-    return Entries(names, counts, np.fromiter(chain.from_iterable(lists), np.uint16, int(counts.sum())))
 
 
 def _gathered(pieces: Iterator[Entries]) -> Iterator[Entries]:

@@ -34,10 +34,10 @@ import numpy.typing as npt
 from echomox.log import logger
 from echomox.store.database import Database
 from echomox.store.postings import NEWLINE, Block, Entries, Marks, Numbers, decode, find, mark
-from echomox.store.words import Plan
+from echomox.store.words import Plan, octets
 
 LOG = logger("store")
-VERSION = 2
+VERSION = 3
 FORMAT = f"{VERSION} {unicodedata.unidata_version}"
 """Folding and terms depend on the edition of Unicode."""
 PARTIAL = b"\1"
@@ -74,7 +74,7 @@ CREATE TABLE block (
 
 class Section(IntEnum):
     """BODY, HEADER: terms of words.py; ..._MARKS, ..._PAIRS: its marks and pairs. NAME: names of header fields, lower
-    case. The others: folded values of the columns of content; SENT: days as "2026-11-22"."""
+    case. FIELDS: see field_term. The others: folded values of the columns of content; SENT: days as "2026-11-22"."""
 
     BODY = 1
     HEADER = 2
@@ -90,8 +90,17 @@ class Section(IntEnum):
     HEADER_MARKS = 12
     BODY_PAIRS = 13
     HEADER_PAIRS = 14
+    FIELDS = 15
 
 
+FIELD_LIMIT = 200
+"""Octets of a value that is a term of FIELDS."""
+UNLISTED = frozenset(
+    b"received,received-spf,return-path,delivered-to,authentication-results,dkim-signature,domainkey-signature,"
+    b"arc-seal,arc-message-signature,arc-authentication-results,date,message-id,in-reply-to,references,subject,from,to,"
+    b"cc,bcc,x-echomox-verdict,x-echomox-rule,x-google-dkim-signature,x-gm-message-state,x-received".split(b",")
+)
+"""Fields of which FIELDS has nothing: each message has another value, or a section of its own has it."""
 PAIRS = {Section.BODY: Section.BODY_PAIRS, Section.HEADER: Section.HEADER_PAIRS}
 
 
@@ -104,6 +113,14 @@ class Found(NamedTuple):
 
     sure: Numbers
     maybe: Numbers
+
+
+def field_term(name: bytes, value: str) -> bytes:
+    """Of FIELDS: the name, \2, the folded value; PARTIAL for one that is long or strange."""
+    text = octets(value)
+    if len(text) > FIELD_LIMIT or b"\n" in text or b"\1" in text or b"\2" in text or b"\2" in name or b"\n" in name:
+        text = PARTIAL
+    return b"%b\2%b" % (name.translate(None, b"\2\n"), text)
 
 
 Head = tuple[int, bytes, bytes]
@@ -266,6 +283,33 @@ class Reader:
             contents = self.contents(segment)
             sure.append(contents[marks])
             maybe.append(contents[partial & ~marks])
+        return Found(np.concatenate(sure), np.concatenate(maybe))
+
+    def field(self, name: bytes, value: bytes) -> Generator[None, None, Found]:
+        """The contents with a header field of this name, which is none of UNLISTED, whose value has `value`."""
+        sure, maybe = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        start, unknown = b"%b\2" % name, b"\n%b\2%b\n" % (name, PARTIAL)
+        for segment in self.segments:
+            marks = np.zeros(segment.documents, np.bool_)
+            partial = np.zeros(segment.documents, np.bool_)
+            for block, first, last in self._heads(segment, Section.FIELDS):
+                mine = first[: len(start)] <= start <= last[: len(start)]
+                if not mine and first != PARTIAL:
+                    continue
+                terms = self._terms(block)
+                owned = find(terms, b"\n" + start) if mine else np.zeros(0, np.int64)
+                hits = np.intersect1d(find(terms, value), owned) if len(owned) else owned
+                if len(hits) and value in start:  # it may have been found in the name
+                    lines = terms.split(b"\n")
+                    hits = hits[[value in lines[place + 1][len(start) :] for place in hits.tolist()]]
+                doubtful = np.union1d(find(terms, unknown), find(terms, b"\n" + PARTIAL + b"\n"))
+                lengths, postings = self._postings(block)
+                mark(marks, hits, lengths, postings)
+                mark(partial, doubtful, lengths, postings)
+                yield
+            contents = self.contents(segment)
+            sure.append(contents[marks & ~partial])
+            maybe.append(contents[partial])
         return Found(np.concatenate(sure), np.concatenate(maybe))
 
     def _heads(self, segment: Segment, section: int) -> list[Head]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
@@ -19,6 +19,7 @@ from echomox.store.database import UID_BITS, Write
 from echomox.store.engine import DEFAULT_MAILBOXES, Addition, NoSuchMailbox, Target
 from echomox.store.flags import after_transfer, counts, is_free, label
 from echomox.store.journal import Row
+from echomox.store.packing import COMPACT, EMPTY, REST, pack_envelope, pack_prefix, pack_rest, pack_verdict
 
 SHARED = [
     "crc",
@@ -45,13 +46,18 @@ SHARED = [
     "preview",
     "defects",
 ]
-"""Columns of content that are the same for all recipients; id, prefix and verdict are each one's own."""
+"""What is the same of a content for all recipients, as a journal has it, too; id, prefix and verdict are each one's
+own."""
+_KEPT = [name for name in SHARED if name not in REST and name != "envelope"]
 _MESSAGE = (
     "INSERT INTO message (key, id, content, mailbox_id, modseq, flags, size, received, saved, keywords)"
     " VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
 _CONTENT = (
-    f"INSERT INTO content ({', '.join(SHARED)}, id, prefix, verdict) VALUES ({','.join('?' * (len(SHARED) + 3))})"
+    f"INSERT INTO content ({', '.join(_KEPT)}, envelope, rest, id, prefix, verdict, form, {', '.join(REST)})"
+    f" VALUES ({','.join('?' * (len(_KEPT) + 5))}, {COMPACT}, "
+    + ", ".join("x''" if isinstance(empty, bytes) else "''" for empty in EMPTY)
+    + ")"
 )
 _AFFECT = (
     f"INSERT OR REPLACE INTO affective_state (content, {', '.join(affect.COLUMNS)})"
@@ -60,6 +66,11 @@ _AFFECT = (
 
 
 _SORTED_BY: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*map(SHARED.index, sortkeys.SOURCES))
+_TO_KEEP: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*map(SHARED.index, _KEPT))
+_TO_PACK: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*map(SHARED.index, REST))
+_ENVELOPE: Callable[[Sequence[Any]], tuple[bytes, str, str]] = itemgetter(
+    *map(SHARED.index, ("envelope", "subject", "message_id"))
+)
 
 
 def _text(value: str) -> str:
@@ -105,7 +116,7 @@ def shared_values(addition: Addition, crc: int) -> tuple[Any, ...]:
 
 def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> None:
     """rows: with their shared values; ids and keys are free. Counts follow; `state` and `uidnext` are the caller's."""
-    write.executemany(_CONTENT, [(*shared, row.id, row.prefix, row.verdict) for row, shared in rows])
+    write.executemany(_CONTENT, _packed(rows))
     write.executemany(
         _MESSAGE,
         [
@@ -133,6 +144,17 @@ def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> No
         by_mailbox.setdefault(row.mailbox_id, []).append((row.flags, row.size))
     for mailbox_id, sizes in by_mailbox.items():
         messages.add_counts(write, mailbox_id, counts(sizes))
+
+
+def _packed(rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> Iterator[tuple[Any, ...]]:
+    """Values for _CONTENT. The recipients of one message have the same shared values."""
+    known: dict[int, tuple[Any, ...]] = {}
+    for row, shared in rows:
+        values = known.get(id(shared))
+        if values is None:
+            envelope = pack_envelope(*_ENVELOPE(shared))
+            values = known[id(shared)] = (*_TO_KEEP(shared), envelope, pack_rest(_TO_PACK(shared), envelope))
+        yield (*values, row.id, pack_prefix(row.prefix), pack_verdict(row.verdict, row.prefix))
 
 
 def add_sorting(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> None:

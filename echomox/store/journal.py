@@ -29,6 +29,10 @@ Legal states on disk, by what happened last to a message; `replay` is recover.py
     |   directory synced      |           |           |           |                    |                             |
     | 9 erase row removed     | none      | tombstone | none, any | nothing to do      | as 8 or 9                   |
 
+Behind the records stand zeros, written and synced with the records before them: to write over them and sync that
+costs the disk one write, while a file that grows costs it the filesystem's own journal too, for which every process
+that makes files waits. Where the zeros do not fit, the file grows.
+
 A batch that fails before step 4 is taken back: rows become tombstones, files go with the eraser, the journal is cut
 to its old length. If that is cut short too, the message stays although it was refused: the sender's next try makes
 a second one.
@@ -49,6 +53,8 @@ from echomox.store.disk import Disk
 from echomox.store.owners import is_left_over, owner_name
 
 INLINE = 1 << 20
+LEAST_ROOM = 64 << 10
+MOST_ROOM = 1 << 20
 SUFFIX = ".journal"
 CORRUPT = ".corrupt"
 _MAGIC = b"\x93EMJ1\r\n\x1a"
@@ -160,6 +166,8 @@ class Journal:
         self._descriptor = -1
         self.path = ""
         self.size = 0
+        self._room = 0
+        """Where the zeros behind the records end."""
         self.old = [path for path in journals(spool) if is_left_over(_owner(path), worker)]
         """Files before the present one, to be removed by the next checkpoint: of this process, or of one that died
         in its seat.
@@ -180,7 +188,7 @@ class Journal:
         if self.path:
             os.close(self._descriptor)
             self.old.append(self.path)
-        self._descriptor, self.path, self.size = descriptor, path, 0
+        self._descriptor, self.path, self.size, self._room = descriptor, path, 0, 0
         self._number += 1
 
     def append(self, records: list[Record]) -> None:
@@ -188,11 +196,23 @@ class Journal:
         data = b"".join(record.encode(self.size) for record in records)
         try:
             self._disk.write(self._descriptor, data, self.path)
+            if self.size + len(data) > self._room:
+                self._make_room(self.size + len(data))
             self._disk.datasync(self._descriptor, self.path)
         except OSError:
+            self._room = 0
             self._disk.truncate(self._descriptor, self.size, self.path)
             raise
         self.size += len(data)
+
+    def _make_room(self, end: int) -> None:
+        """Zeros from `end` on, the more the more the journal is used; it can do without."""
+        count = min(max(end, LEAST_ROOM), MOST_ROOM)
+        try:
+            self._disk.reserve(self._descriptor, (end, count), self.path)
+            self._room = end + count
+        except OSError:
+            self._room = 0
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -60,11 +60,44 @@ def by_use(database: Database, use: str) -> Mailbox | None:
     return None if row is None else _mailbox(row)
 
 
+def new_validity(write: Write) -> int:
+    """Higher than any before in this account."""
+    statement = "UPDATE state SET uidvalidity = max(uidvalidity + 1, ?) RETURNING uidvalidity"
+    return int(write.execute(statement, (int(time.time()),)).fetchall()[0][0])
+
+
+def give_up(write: Write, name: str, validity: int) -> None:
+    """A mailbox, or a virtual one, has the name no more: a row without a name says which UIDVALIDITY was its last, as
+    the row of a deleted mailbox does; the name stands where others have their special use."""
+    modseq = write.bump()
+    known = write.execute(
+        "UPDATE mailbox SET uidvalidity = max(uidvalidity, ?) WHERE name IS NULL AND special_use = ?",
+        (validity, former(name)),
+    )
+    if not known.rowcount:
+        write.execute(
+            "INSERT INTO mailbox (name, special_use, uidvalidity, named, modseq) VALUES (NULL, ?, ?, ?, ?)",
+            (former(name), validity, modseq, modseq),
+        )
+
+
+def former(name: str) -> str:
+    return SEPARATOR + name
+
+
+def validity_for(write: Write, name: str, validity: int) -> int:
+    """What a mailbox has after it is given the name: `validity`, its own, unless another one had the name with a higher
+    one, for a name's may only grow (RFC 9051 2.3.1.1). What old rows without a name were called nobody knows."""
+    higher = write.execute(
+        "SELECT 1 FROM mailbox WHERE name IS NULL AND special_use IN ('', ?) AND uidvalidity > ?",
+        (former(name), validity),
+    ).fetchone()
+    return validity if higher is None else new_validity(write)
+
+
 def insert(write: Write, name: str, special_use: str = "") -> int:
     """A row for a mailbox with this (checked) name; its UIDVALIDITY is higher than any before. Returns its id."""
-    validity = write.execute(
-        "UPDATE state SET uidvalidity = max(uidvalidity + 1, ?) RETURNING uidvalidity", (int(time.time()),)
-    ).fetchall()[0][0]
+    validity = new_validity(write)
     modseq = write.bump()
     cursor = write.execute(
         "INSERT INTO mailbox (name, special_use, uidvalidity, modseq) VALUES (?, ?, ?, ?)",
@@ -142,14 +175,18 @@ def rename(database: Database, old: str, new: str) -> None:
 def _rename_tree(write: Write, old: str, new: str) -> None:
     below = old + SEPARATOR
     tree = write.execute(
-        "SELECT id, name FROM mailbox WHERE name = ? OR substr(name, 1, ?) = ?", (old, len(below), below)
+        "SELECT id, name, uidvalidity FROM mailbox WHERE name = ? OR substr(name, 1, ?) = ?", (old, len(below), below)
     ).fetchall()
     modseq = write.bump()
-    for identity, name in tree:
-        name = names.mailbox_name(new + name[len(old) :])
-        if _exists(write, name):
-            raise MailboxExists(f"mailbox {name} exists")
-        write.execute("UPDATE mailbox SET name = ?, named = ? WHERE id = ?", (name, modseq, identity))
+    for identity, name, validity in tree:
+        wanted = names.mailbox_name(new + name[len(old) :])
+        if _exists(write, wanted):
+            raise MailboxExists(f"mailbox {wanted} exists")
+        give_up(write, name, validity)
+        write.execute(
+            "UPDATE mailbox SET name = ?, uidvalidity = ?, named = ? WHERE id = ?",
+            (wanted, validity_for(write, wanted, validity), modseq, identity),
+        )
 
 
 def delete(database: Database, name: str) -> None:
@@ -165,8 +202,8 @@ def delete(database: Database, name: str) -> None:
         messages.bury(write, row[0], [key for (key,) in keys])
         modseq = write.bump()
         write.execute(
-            "UPDATE mailbox SET name = NULL, special_use = '', named = ?, modseq = ? WHERE id = ?",
-            (modseq, modseq, row[0]),
+            "UPDATE mailbox SET name = NULL, special_use = ?, named = ?, modseq = ? WHERE id = ?",
+            (former(name), modseq, modseq, row[0]),
         )
         write.execute("DELETE FROM mailbox_keyword WHERE mailbox_id = ?", (row[0],))
 

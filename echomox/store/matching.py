@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from echomox.imap.search import Body, Header, Text
 from echomox.message.structure import Part
+from echomox.store.compact import PREFIX, load_parts
 from echomox.store.content import text_reader
 from echomox.store.database import UID_MASK
 from echomox.store.engine import StoreError
 from echomox.store.match import Needle, Read, field_values, header_text
 from echomox.store.translate import View
-from echomox.store.views import load_parts
 
 CHUNK = 100
 
@@ -57,7 +57,7 @@ def messages(view: View, uids: set[int]) -> Iterator[tuple[int, Message]]:
     for start in range(0, len(ordered), CHUNK):
         keys = json.dumps([view.base + uid for uid in ordered[start : start + CHUNK]])
         rows = view.database.execute(
-            f"""SELECT m.key & {UID_MASK}, c.id, c.prefix, c.file_size, c.header_size, c.parts
+            f"""SELECT m.key & {UID_MASK}, c.id, {PREFIX}, c.file_size, c.header_size, c.parts
                 FROM message m JOIN content c ON c.id = m.content WHERE m.key IN (SELECT value FROM json_each(?))""",
             (keys,),
         ).fetchall()
@@ -90,7 +90,7 @@ def _text_matcher(key: Text) -> Matcher:
     needle = Needle(key.value)
 
     def matches(message: Message) -> bool:
-        if needle.in_header(message.prefix):
+        if message.prefix and needle.in_header(message.prefix):
             return True
         read = message.reader()
         return needle.in_header(read(0, message.header_size)) or _is_in_body(needle, message, read)
@@ -101,8 +101,11 @@ def _text_matcher(key: Text) -> Matcher:
 def _is_in_body(needle: Needle, message: Message, read: Read) -> bool:
     if one := _ONE_TEXT.fullmatch(message.parts):
         text = read(int(one[1]), int(one[2]))
+        lower = text.lower()
         if text.isascii():
-            return needle.in_folded(text.lower())
+            return needle.in_folded(lower)
+        if needle.octets and needle.octets in lower:
+            return True  # these charsets have ASCII as it stands, and folding leaves it
     return needle.in_parts(message.list_parts(), read)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from echomox.message.mime import parse
-from echomox.store import fulltext, mailboxes, sortkeys
+from echomox.store import compact, fulltext, mailboxes, sortkeys
 from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import StoreError
 from echomox.store.insert import structure_values
@@ -136,11 +136,13 @@ def _over_contents(database: Database, change: Callable[[Write, int], int]) -> i
 def _structure(write: Write, content: int, source: bytes) -> int:
     """Whether the structure that is kept was another."""
     values: Mapping[str, Any] = structure_values(parse(source))
-    row = write.execute(f"SELECT {', '.join(values)} FROM content WHERE id = ?", (content,)).fetchone()
-    if row is None or row == tuple(values.values()):
+    try:
+        known = compact.read(write.execute, content)
+    except compact.DAMAGE:
+        known = {}
+    if known is None or all(known.get(name) == value for name, value in values.items()):
         return 0
-    names = ", ".join(f"{name} = ?" for name in values)
-    write.execute(f"UPDATE content SET {names} WHERE id = ?", (*values.values(), content))
+    compact.mend(write.execute, content, values)
     return 1
 
 
@@ -190,9 +192,9 @@ def fix_sizes(database: Database, mailbox: str) -> int:
             )
             _structure(write, content, source)
         return write.execute(
-            """UPDATE message SET size = c.file_size + length(c.prefix) FROM content c
-               WHERE (message.id = ?1 OR (message.content = ?1 AND message.content != message.id))
-                     AND c.id = message.content AND message.size != c.file_size + length(c.prefix)""",
+            f"""UPDATE message SET size = c.file_size + length({compact.PREFIX}) FROM content c
+                WHERE (message.id = ?1 OR (message.content = ?1 AND message.content != message.id))
+                      AND c.id = message.content AND message.size != c.file_size + length({compact.PREFIX})""",
             (content,),
         ).rowcount
 

@@ -1,4 +1,4 @@
--- index.db of one account, version 6. Times are Unix seconds, sizes bytes, booleans 0 or 1.
+-- index.db of one account, version 7. Times are Unix seconds, sizes bytes, booleans 0 or 1.
 -- Writers hold one short BEGIN IMMEDIATE transaction; see database.py for the pragmas.
 
 -- The one row of counters. Nothing here is ever given twice, not even after a power cut (see recover.py).
@@ -12,7 +12,10 @@ CREATE TABLE state (
     name TEXT NOT NULL,
     instance TEXT NOT NULL,               -- random: a later account of the same name has another
     created REAL NOT NULL,
-    settings BLOB NOT NULL DEFAULT x''
+    settings BLOB NOT NULL DEFAULT x'',
+    older INTEGER NOT NULL DEFAULT 0,     -- contents up to this were there before the last upgrade; of them
+    sorted INTEGER NOT NULL DEFAULT 0,    -- those up to this have their rows in sorting, and
+    packed INTEGER NOT NULL DEFAULT 0     -- those up to this have the compact form: see backlog.py
 );
 
 -- Deleted mailboxes stay as rows without a name, so that their ids are not given again.
@@ -21,7 +24,7 @@ CREATE TABLE mailbox (
     name TEXT UNIQUE,
     uidvalidity INTEGER NOT NULL,
     uidnext INTEGER NOT NULL DEFAULT 1,
-    special_use TEXT NOT NULL DEFAULT '',
+    special_use TEXT NOT NULL DEFAULT '', -- without a name: '/' and the name it had (see mailboxes.give_up)
     recent INTEGER NOT NULL DEFAULT 1,    -- this UID and higher ones were \Recent in no session yet
     named INTEGER NOT NULL DEFAULT 0,     -- modseq of the last renaming, or of the deletion
     modseq INTEGER NOT NULL,              -- highest of a change in it
@@ -53,7 +56,9 @@ CREATE UNIQUE INDEX message_by_id ON message (id);
 CREATE INDEX message_by_modseq ON message (mailbox_id, modseq);
 CREATE INDEX message_copies ON message (content) WHERE content != id;
 
--- What does not change: from the one parsing at delivery. The file is msg/<id div 8192, 5 digits>/<id>.
+-- What does not change: from the one parsing at delivery. The file is msg/<id div 8192, 5 digits>/<id>. Of form 1
+-- (packing.py), envelope, prefix and verdict are packed and the columns marked * are empty, for `rest` has them; of form
+-- 0, which older versions wrote, all is as it stands.
 CREATE TABLE content (
     id INTEGER PRIMARY KEY,               -- the id of the first message that had it
     crc INTEGER NOT NULL,                 -- CRC-32 of the file
@@ -63,24 +68,26 @@ CREATE TABLE content (
     sent_day TEXT NOT NULL,
     eight_bit INTEGER NOT NULL,
     message_id TEXT NOT NULL,
-    in_reply_to TEXT NOT NULL,
+    in_reply_to TEXT NOT NULL,            -- *
     subject TEXT NOT NULL,
-    from_text TEXT NOT NULL,
-    to_text TEXT NOT NULL,
-    cc_text TEXT NOT NULL,
-    bcc_text TEXT NOT NULL,
-    mail_from TEXT NOT NULL,
-    remote_ip TEXT NOT NULL,
+    from_text TEXT NOT NULL,              -- *
+    to_text TEXT NOT NULL,                -- *
+    cc_text TEXT NOT NULL,                -- *
+    bcc_text TEXT NOT NULL,               -- *
+    mail_from TEXT NOT NULL,              -- *
+    remote_ip TEXT NOT NULL,              -- *
     delivery TEXT NOT NULL,
     prefix BLOB NOT NULL,                 -- this recipient's trace headers
     envelope BLOB NOT NULL,
-    body BLOB NOT NULL,
-    bodystructure BLOB NOT NULL,
+    body BLOB NOT NULL,                   -- *
+    bodystructure BLOB NOT NULL,          -- *
     parts TEXT NOT NULL,                  -- JSON: list of message.structure.Part as lists
-    refs TEXT NOT NULL,                   -- References, separated by spaces
-    preview TEXT NOT NULL,
+    refs TEXT NOT NULL,                   -- * References, separated by spaces
+    preview TEXT NOT NULL,                -- *
     verdict TEXT NOT NULL,                -- JSON of the filter's verdict
-    defects TEXT NOT NULL                 -- separated by newlines
+    defects TEXT NOT NULL,                -- * separated by newlines
+    form INTEGER NOT NULL DEFAULT 0,
+    rest BLOB NOT NULL DEFAULT x''
 );
 
 -- What the message feels like, by the filter's affective stage: only where it was classified. See affect.py.

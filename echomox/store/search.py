@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import time
 from array import array
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
-from echomox.imap.search import And, Body, Fuzzy, Header, Key, Not, Or, Text, When
-from echomox.store import fulltext, fuzzy
+from echomox.imap.search import And, Body, Fuzzy, Header, Key, Not, ObjectId, Or, Text, When
+from echomox.store import backlog, fulltext, fuzzy
 from echomox.store.database import UID_MASK, Database
 from echomox.store.engine import StoreError
-from echomox.store.fulltext import Found, Reader, Section
+from echomox.store.fulltext import UNLISTED, Found, Reader, Section
 from echomox.store.matching import CHUNK, MATCHER, messages
 from echomox.store.translate import ALL, SECTIONS, TRANSLATE, Condition, Steps, View, header_value, join, translate
 from echomox.store.words import Plan, fold, octets, plan, plan_marks, plan_pair, plan_value
@@ -51,8 +51,10 @@ def searching(database: Database, mailbox_id: int, key: Key, uids: array[int]) -
     """The search in steps of about SLICE seconds; others may use the account in between."""
     if not uids:
         return []
+    if _asks(key, _is_thread):
+        yield from backlog.sort_all(database)
     view = View(database, mailbox_id, uids, time.time())
-    if len(uids) >= FEW and _asks_texts(key):
+    if len(uids) >= FEW and _asks(key, _is_text):
         view.reader = fulltext.opened(database)
     try:
         found = yield from _evaluate(view, key, None)
@@ -75,14 +77,23 @@ def scoring(database: Database, mailbox_id: int, key: Key, uids: array[int]) -> 
         view.drop_reader()
 
 
-def _asks_texts(key: Key) -> bool:
+def _asks(key: Key, what: Callable[[Key], bool]) -> bool:
+    """Whether there is such a key in a program."""
     if isinstance(key, And):
-        return any(map(_asks_texts, key.keys))
+        return any(_asks(part, what) for part in key.keys)
     if isinstance(key, Or):
-        return _asks_texts(key.left) or _asks_texts(key.right)
+        return _asks(key.left, what) or _asks(key.right, what)
     if isinstance(key, Not | Fuzzy):
-        return _asks_texts(key.key)
+        return _asks(key.key, what)
+    return what(key)
+
+
+def _is_text(key: Key) -> bool:
     return isinstance(key, Body | Text | Header) or (isinstance(key, When) and key.field == "sent")
+
+
+def _is_thread(key: Key) -> bool:
+    return isinstance(key, ObjectId) and key.field != "content"
 
 
 def _evaluate(view: View, key: Key, among: set[int] | None) -> Steps:
@@ -128,6 +139,8 @@ def _evaluate_and(view: View, key: And, among: set[int] | None) -> Steps:
 
 
 def _is_costly(key: Key) -> bool:
+    if _is_listed(key):
+        return False
     asked = _questions(key)
     return asked is None or not all(plan.exact for _, plan in asked)
 
@@ -153,8 +166,18 @@ def _ask(reader: Reader, key: Key) -> Generator[None, None, Found | None]:
         day = key.day.isoformat().encode()
         low, high = {"before": (b"0", day), "on": (day, day + b"\0"), "since": (day, b":")}[key.relation]
         return (yield from reader.between(Section.SENT, low, high))
+    if _is_listed(key):
+        assert isinstance(key, Header)
+        return (yield from reader.field(octets(key.name), octets(fold(key.value))))
     asked = _questions(key)
     return None if asked is None else (yield from reader.find(asked))
+
+
+def _is_listed(key: Key) -> bool:
+    """A header field whose values the index has."""
+    if not isinstance(key, Header) or not key.value or key.name in SECTIONS or octets(key.name) in UNLISTED:
+        return False
+    return not any(sign in key.name + key.value for sign in "\n\1\2")
 
 
 def _questions(key: Key) -> list[tuple[Section, Plan]] | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from echomox.imap.sorting import Criterion
 from echomox.imap.threads import Items
+from echomox.store import backlog
 from echomox.store.database import UID_MASK, Database
 from echomox.store.postings import Numbers, parsed
 from echomox.store.virtual import message_source
@@ -50,6 +51,7 @@ def ordering(
     round. What was expunged meanwhile keeps a place, at the end."""
     if len(uids) < 2:
         return list(uids)
+    yield from backlog.sort_all(database)
     names = {criterion.name for criterion in criteria}
     wanted = np.array(uids, np.int64)
     hot = ["content", *(column for name, column in _MESSAGE.items() if name in names)]
@@ -83,6 +85,7 @@ def ordering(
 
 def thread_items(database: Database, mailbox_id: int, uids: Sequence[int]) -> Generator[None, None, Items]:
     """What threading needs of these messages."""
+    yield from backlog.sort_all(database)
     wanted = np.array(uids, np.int64)
     messages = yield from _messages(database, mailbox_id, wanted, ["content"])
     content = messages["content"]

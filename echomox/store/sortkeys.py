@@ -8,7 +8,7 @@ Message ids are hashes of 64 bits, keyed by the account, so that nobody outside 
 (RFC 8474 5.2) is known by the ids that its messages have and refer to (`thread_name`); a message joins the thread of
 the first of its references that is known, and stays in it.
 
-The module knows statements, not connections: the upgrade of an old database fills the table with it too.
+The module knows statements, not connections.
 """
 
 # ruff: noqa: S608  # the texts put into statements are constants of this program
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from echomox.message.encoded import decode_words
 from echomox.message.subject import base_subject
+from echomox.store.compact import shape
 
 REFERENCES = 200
 """Most references of a message that are kept: the first, and the last ones."""
@@ -31,6 +32,7 @@ TEXTS = 8  # ids of texts for each content
 LONGEST = 200  # characters of a text that are compared
 SOURCES = ("message_id", "in_reply_to", "refs", "subject", "envelope", "sent", "sent_day")
 """Columns of content that a row is made from."""
+_SHAPE = shape(SOURCES, {})
 _STATEMENT = "INSERT OR REPLACE INTO sorting VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
 _TOKEN = re.compile(rb'[()]|NIL|"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n', re.DOTALL)
 _STRING = rb'(?:NIL|"[^"\\]*(?:\\.[^"\\]*)*")'
@@ -190,21 +192,28 @@ class Sorter:
         return thread
 
 
+def fill_some(execute: Execute, condition: str, values: Sequence[Any], limit: int) -> int:
+    """Makes rows of at most `limit` contents that have none, of those that the condition of content c chooses, by
+    their ids; returns the last id, 0 when there was none."""
+    rows = execute(
+        f"""SELECT {", ".join(_SHAPE.select)}, coalesce((SELECT received FROM message m WHERE m.id = c.id), 0), c.id
+            FROM content c WHERE {condition} AND NOT EXISTS (SELECT 1 FROM sorting s WHERE s.content = c.id)
+            ORDER BY c.id LIMIT {limit}""",
+        values,
+    ).fetchall()
+    if not rows:
+        return 0
+    sorter = Sorter(execute, execute("SELECT instance FROM state").fetchone()[0])
+    for *row, received, content in rows:
+        sorter.add(content, keys_of(_SHAPE.build(row), received))
+    return int(rows[-1][-1])
+
+
 def fill(execute: Execute) -> None:
     """Makes the rows of all contents that have none."""
-    (instance,) = execute("SELECT instance FROM state").fetchone()
-    sorter = Sorter(execute, instance)
     last = 0
-    while True:
-        rows = execute(
-            f"""SELECT id, coalesce((SELECT received FROM message m WHERE m.id = content.id), 0), {", ".join(SOURCES)}
-                FROM content WHERE id > ? AND id NOT IN (SELECT content FROM sorting) ORDER BY id LIMIT 500""",
-            (last,),
-        ).fetchall()
-        for last, received, *values in rows:
-            sorter.add(last, keys_of(values, received))
-        if len(rows) < 500:
-            return
+    while last := fill_some(execute, "c.id > ?", (last,), 500):
+        pass
 
 
 def prune(execute: Execute) -> None:

@@ -32,6 +32,7 @@ from echomox.imap.search import (
     Text,
     When,
 )
+from echomox.store.compact import text_sql
 from echomox.store.database import UID_BITS, UID_MASK, Database
 from echomox.store.engine import WIRE_FLAGS
 from echomox.store.fulltext import Reader, Section
@@ -43,10 +44,10 @@ Steps = Generator[None, None, set[int]]
 _BITS = {name.lower(): int(flag) for flag, name in WIRE_FLAGS.items()}
 _COLUMN = {
     "subject": "c.subject",
-    "from": "c.from_text",
-    "to": "c.to_text",
-    "cc": "c.cc_text",
-    "bcc": "c.bcc_text",
+    "from": text_sql("from_text"),
+    "to": text_sql("to_text"),
+    "cc": text_sql("cc_text"),
+    "bcc": text_sql("bcc_text"),
     "message-id": "'<' || c.message_id || '>'",
 }
 SECTIONS = {

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from echomox.config.paths import Paths
 from echomox.message.mime import parse
-from echomox.store import fulltext, messages, sortkeys
+from echomox.store import backlog, compact, fulltext, messages, sortkeys
 from echomox.store.database import FILES_PER_DIRECTORY, Database, Write
 from echomox.store.engine import NoSuchAccount, StoreError
 from echomox.store.insert import structure_values
@@ -51,6 +51,7 @@ KINDS = (
 )  # fmt: skip
 """filter: its files, which `echomox verifydata` looks at beside the store's."""
 
+_LOOKED_AT = f"file_size, crc, header_size, parts, {compact.WHOLE}"
 _COUNTS = """
 SELECT b.id, b.name, b.total, b.deleted, b.unread, b.unseen, b.size,
        count(m.key), total(m.flags & 8 != 0), total(m.flags & 9 = 0), total(m.flags & 1 = 0), total(m.size)
@@ -128,11 +129,11 @@ class _Check:
 
     def files(self, suspects: list[int]) -> None:
         for identity in suspects:
-            for size, crc, header_size, parts in self.write.execute(
-                "SELECT file_size, crc, header_size, parts FROM content WHERE id = ?", (identity,)
+            for size, crc, header_size, parts, whole in self.write.execute(
+                f"SELECT {_LOOKED_AT} FROM content c WHERE id = ?", (identity,)
             ).fetchall():
                 self._file(identity, size, crc)
-                self._parts(identity, size, header_size, parts)
+                self._parts(identity, whole and _parts_fit(parts, size, header_size))
 
     def _file(self, identity: int, size: int, crc: int) -> None:
         path = self.database.file(identity)
@@ -150,8 +151,8 @@ class _Check:
             messages.bury(self.write, mailbox_id, [key])
         self.write.execute("DELETE FROM content WHERE id = ?", (content,))
 
-    def _parts(self, identity: int, size: int, header_size: int, parts: str) -> None:
-        if _parts_fit(parts, size, header_size):
+    def _parts(self, identity: int, fit: bool) -> None:
+        if fit:
             return
         path = self.database.file(identity)
         if os.path.exists(path) and self.fault("parts", f"the structure of message {identity} does not fit its file"):
@@ -160,8 +161,7 @@ class _Check:
     def _parse_again(self, identity: int, path: str) -> None:
         with open(path, "rb") as file:
             values = structure_values(parse(file.read()))
-        names = ", ".join(f"{name} = ?" for name in values)
-        self.write.execute(f"UPDATE content SET {names} WHERE id = ?", (*values.values(), identity))
+        compact.mend(self.write.execute, identity, values)
         self.write.execute("DELETE FROM sorting WHERE content = ?", (identity,))
 
     def _keep_aside(self, path: str) -> None:
@@ -184,9 +184,9 @@ class _Check:
                 messages.bury(self.write, mailbox_id, [key])
         self._lonely()
         wrong = self.write.execute(
-            """SELECT m.key, m.id, m.size, c.file_size + length(c.prefix) FROM message m
-               JOIN content c ON c.id = m.content
-               WHERE m.size != c.file_size + length(c.prefix)"""
+            f"""SELECT m.key, m.id, m.size, c.file_size + length({compact.PREFIX}) FROM message m
+                JOIN content c ON c.id = m.content
+                WHERE m.size != c.file_size + length({compact.PREFIX})"""
         ).fetchall()
         for key, identity, size, right in wrong:
             if self.fault("size", f"message {identity} has {right} bytes, its row says {size}"):
@@ -210,7 +210,7 @@ class _Check:
     def sorting(self) -> None:
         """Every content has a row to be sorted by; those that were parsed again get theirs here."""
         (missing,) = self.write.execute(
-            "SELECT count(*) FROM content WHERE id NOT IN (SELECT content FROM sorting)"
+            f"SELECT count(*) FROM content c WHERE {backlog.SETTLED} AND id NOT IN (SELECT content FROM sorting)"
         ).fetchone()
         parsed_again = self.fix and any(fault.kind == "parts" for fault in self.faults)
         if missing and (parsed_again or self.fault("sorting", f"{missing} messages have nothing to be sorted by")):
@@ -280,10 +280,10 @@ def _parts_fit(text: str, size: int, header_size: int) -> bool:
 def _suspects(database: Database) -> list[int]:
     """Contents whose file or structure does not look right, found without a lock: to be looked at again with it."""
     found, last = [], -1
-    statement = "SELECT id, file_size, crc, header_size, parts FROM content WHERE id > ? ORDER BY id LIMIT 500"
+    statement = f"SELECT id, {_LOOKED_AT} FROM content c WHERE id > ? ORDER BY id LIMIT 500"
     while rows := database.execute(statement, (last,)).fetchall():
-        for identity, size, crc, header_size, parts in rows:
-            if not (is_whole(database.file(identity), size, crc) and _parts_fit(parts, size, header_size)):
+        for identity, size, crc, header_size, parts, whole in rows:
+            if not (whole and is_whole(database.file(identity), size, crc) and _parts_fit(parts, size, header_size)):
                 found.append(identity)
         last = rows[-1][0]
     return found

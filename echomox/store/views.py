@@ -9,17 +9,15 @@ pause, and write, between rows. Columns of `content` are joined only when asked 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from echomox.message.structure import Part
-from echomox.store import mailboxes
+from echomox.store import backlog, compact, mailboxes
 from echomox.store.content import FileContent
 from echomox.store.database import UID_BITS, UID_MASK, Database, Read
 from echomox.store.engine import COLUMNS, ID_DIGITS, Changes, Mailbox, Selected, StoreError
@@ -42,6 +40,8 @@ HOT = {
 HOT_CHUNK = 2000  # rows of a statement when only the message table is read
 COLD_CHUNK = 200  # with content, some KiB a row
 MAX_UID = UID_MASK
+Values = tuple[Any, ...]
+Chunk = tuple[int, Callable[[Sequence[Any]], Values] | None]
 
 
 def modseq(database: Database) -> int:
@@ -125,41 +125,54 @@ def fetch(
     if any(column not in COLUMNS for column in columns):
         raise ValueError(f"unknown column in {columns}")
     hot = all(column in HOT for column in columns)
-    chosen = ", ".join(HOT.get(column, f"c.{column}") for column in columns)
+    chosen, build = compact.shape(columns, HOT)
     join = "" if hot else "JOIN content c ON c.id = m.content "
     size = HOT_CHUNK if hot else COLD_CHUNK
-    statement = f"SELECT {chosen}, m.key FROM message m {join}WHERE m.key BETWEEN ? AND ? ORDER BY m.key LIMIT {size}"
+    statement = (
+        f"SELECT {', '.join(chosen)}, m.key FROM message m {join}WHERE m.key BETWEEN ? AND ?"
+        f" ORDER BY m.key LIMIT {size}"
+    )
     base = mailbox_id << UID_BITS
     bounds = (base + min(max(low, 0), MAX_UID), base + min(max(high, 0), MAX_UID))
-    rows = rows_of(database, statement, bounds, size)
-    if "parts" in columns:
-        return with_parts(rows, columns.index("parts"))
-    return rows
+    chunk = (size, None if hot else build)
+    if "thread_id" in columns and backlog.is_unsorted(database):
+        return _threads_first(database, statement, bounds, chunk)
+    return rows_of(database, statement, bounds, chunk)
 
 
-def rows_of(database: Database, statement: str, bounds: tuple[int, int], size: int) -> Iterator[tuple[Any, ...]]:
+def _threads_first(database: Database, statement: str, bounds: tuple[int, int], chunk: Chunk) -> Iterator[Values]:
+    """The rows, each piece of them once its messages have their threads."""
     low, high = bounds
+    pieces = f"SELECT key, content FROM message WHERE key BETWEEN ? AND ? ORDER BY key LIMIT {backlog.PIECE}"
+    while found := database.execute(pieces, (low, high)).fetchall():
+        backlog.sort_these(database, sorted({content for _, content in found}))
+        yield from rows_of(database, statement, (low, found[-1][0]), chunk)
+        low = found[-1][0] + 1
+
+
+def rows_of(database: Database, statement: str, bounds: tuple[int, int], chunk: Chunk) -> Iterator[Values]:
+    """chunk: how many rows the statement gives at most, and what makes values of a row that are not all as kept. The
+    last column is what the rows are in the order of."""
+    low, high = bounds
+    size, build = chunk
     while low <= high:
         rows = database.execute(statement, (low, high)).fetchall()
-        for row in rows:
-            yield row[:-1]
+        if build is None:
+            for row in rows:
+                yield row[:-1]
+        else:
+            try:
+                yield from map(build, rows)
+            except compact.DAMAGE as error:
+                raise StoreError("a row of the account's index is damaged") from error
         if len(rows) < size:
             return
         low = rows[-1][-1] + 1
 
 
-def load_parts(text: str) -> tuple[Part, ...]:
-    return tuple(Part(*values) for values in json.loads(text))
-
-
-def with_parts(rows: Iterator[tuple[Any, ...]], place: int) -> Iterator[tuple[Any, ...]]:
-    for row in rows:
-        yield (*row[:place], load_parts(row[place]), *row[place + 1 :])
-
-
 def content(database: Database, message_id: int) -> FileContent:
     row = database.execute(
-        "SELECT c.id, c.prefix, c.file_size FROM message m JOIN content c ON c.id = m.content WHERE m.id = ?",
+        f"SELECT c.id, {compact.PREFIX}, c.file_size FROM message m JOIN content c ON c.id = m.content WHERE m.id = ?",
         (message_id,),
     ).fetchone()
     if row is None:

@@ -23,7 +23,7 @@ from echomox.imap import search as keys
 from echomox.imap.lexer import Bad, Parser
 from echomox.imap.search import Key
 from echomox.imap.searching import BadCharset, program
-from echomox.store import messages, names, search, views
+from echomox.store import backlog, compact, mailboxes, messages, names, search, views
 from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import (
     COLUMNS,
@@ -169,19 +169,23 @@ def rename(database: Database, name: str, new: str) -> None:
     with database.write() as write:
         if exists(write, new):
             raise MailboxExists(f"mailbox {new} exists")
-        write.execute("UPDATE virtual SET name = ? WHERE name = ?", (new, name))
-        write.bump()
+        statement = "SELECT uidvalidity FROM virtual WHERE name = ?"
+        for (validity,) in write.execute(statement, (name,)).fetchall():
+            mailboxes.give_up(write, name, validity)
+            validity = mailboxes.validity_for(write, new, validity)
+            write.execute("UPDATE virtual SET name = ?, uidvalidity = ? WHERE name = ?", (new, validity, name))
 
 
 def drop(database: Database, name: str) -> None:
     """The messages stay where they are."""
     with database.write() as write:
-        for (identity,) in write.execute("SELECT id FROM virtual WHERE name = ?", (name,)).fetchall():
+        statement = "SELECT id, uidvalidity FROM virtual WHERE name = ?"
+        for identity, validity in write.execute(statement, (name,)).fetchall():
             for table in ("virtual_member", "virtual_expunged"):
                 write.execute(f"DELETE FROM {table} WHERE virtual_id = ?", (identity,))
             write.execute("DELETE FROM annotation WHERE mailbox_id = ?", (-identity,))
             write.execute("DELETE FROM virtual WHERE id = ?", (identity,))
-            write.bump()
+            mailboxes.give_up(write, name, validity)
 
 
 def start_anew(write: Write) -> None:
@@ -326,16 +330,19 @@ def fetch(
     if any(column not in COLUMNS for column in columns):
         raise ValueError(f"unknown column in {columns}")
     hot = {**views.HOT, "uid": "v.uid", "modseq": "max(m.modseq, v.modseq)"}
-    chosen = ", ".join(hot.get(column, f"c.{column}") for column in columns)
+    chosen, build = compact.shape(columns, hot)
     cold = any(column not in hot for column in columns)
     size = views.COLD_CHUNK if cold else views.HOT_CHUNK
     statement = (
-        f"SELECT {chosen}, v.uid FROM virtual_member v JOIN message m ON m.id = v.message_id"
+        f"SELECT {', '.join(chosen)}, v.uid FROM virtual_member v JOIN message m ON m.id = v.message_id"
         f" {'JOIN content c ON c.id = m.content ' if cold else ''}"
         f"WHERE v.virtual_id = {-mailbox_id} AND v.uid BETWEEN ? AND ? ORDER BY v.uid LIMIT {size}"
     )
-    rows = views.rows_of(database, statement, (min(max(low, 0), UID_MASK), min(max(high, 0), UID_MASK)), size)
-    return views.with_parts(rows, columns.index("parts")) if "parts" in columns else rows
+    bounds = (min(max(low, 0), UID_MASK), min(max(high, 0), UID_MASK))
+    if "thread_id" in columns:
+        for _ in backlog.sort_all(database):  # hardly ever: accounts old enough had no virtual mailboxes
+            pass
+    return views.rows_of(database, statement, bounds, (size, build if cold else None))
 
 
 # -- where the messages are ---------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -45,6 +46,11 @@ class _Decomposed(dict[int, str]):
 
 
 _DECOMPOSED = _Decomposed()
+_BEYOND_ASCII = re.compile("[^\0-\x7f]+")
+
+
+def _decomposed(run: re.Match[str]) -> str:
+    return run[0].translate(_DECOMPOSED)
 
 
 def fold(text: str) -> str:
@@ -54,7 +60,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text
     if not unicodedata.is_normalized("NFKD", text):
-        text = text.translate(_DECOMPOSED)
+        # Most of a text that is not ASCII is: only the rest is looked up letter by letter.
+        text = _BEYOND_ASCII.sub(_decomposed, text)
     return text.replace("\u03c2", "\u03c3").replace("\u0131", "i")
 
 
@@ -91,34 +98,36 @@ def terms(folded: Folded) -> set[bytes]:
     return {octets(term) for term in found}
 
 
-_PAIR = re.compile(rb"(?<![0-9a-z_\x80-\xff])([0-9a-z_\x80-\xff]+) (?=([0-9a-z_\x80-\xff]{1,4}))")
-PAIR = 4  # octets of each word of a pair
+PAIR = 4  # octets of each word of a pair: see tables.py
+WORD_OCTETS = b"0123456789_abcdefghijklmnopqrstuvwxyz" + bytes(range(0x80, 0x100))
+"""Of words, in a folded text as octets."""
 _ASCII_MARKS = re.compile(rb"[^0-9a-z_]+")
 MARKS_KEPT = 64  # characters of a run of marks in one term
 MARKS_ASKED = 32
 
 
-def pairs(folded: Folded) -> set[bytes]:
-    """Where two words meet with one blank between: the last octets of the first, the first ones of the second. So a
-    text is not asked for words that are in it, but not side by side; and not for "of the" at all."""
-    data = folded if isinstance(folded, bytes) else octets(folded)
-    return {b"%b %b" % (first[-PAIR:], second) for first, second in _PAIR.findall(data)}
-
-
 def marks(folded: Folded) -> set[bytes]:
     """What stands between words: all runs of blanks and punctuation. A long run gives pieces that overlap, so that any
     MARKS_ASKED characters of it are in one."""
-    if isinstance(folded, bytes):
-        runs = {run.decode("latin-1") for run in set(_ASCII_MARKS.findall(folded))}
-    else:
-        runs = set(_RUN.split(folded)[::2])
-    found = set()
+    runs = set(_ASCII_MARKS.findall(folded)) if isinstance(folded, bytes) else set(_RUN.split(folded)[::2])
+    found: set[bytes] = set()
     for run in runs:
-        step = MARKS_KEPT - MARKS_ASKED
-        for start in range(0, max(len(run) - MARKS_ASKED, 1), step):
-            found.add(_mark(run[start : start + MARKS_KEPT]))
+        found.update(_pieces(run) if len(run) <= MARKS_KEPT else _cut(run))
     found.discard(b"")
     return found
+
+
+@lru_cache(maxsize=20_000)
+def _pieces(run: bytes | str) -> tuple[bytes, ...]:
+    """Of a short run; most messages have the same ones."""
+    return _cut(run)
+
+
+def _cut(run: bytes | str) -> tuple[bytes, ...]:
+    """The terms of a run."""
+    text = run.decode("latin-1") if isinstance(run, bytes) else run
+    starts = range(0, max(len(text) - MARKS_ASKED, 1), MARKS_KEPT - MARKS_ASKED)
+    return tuple([_mark(text[start : start + MARKS_KEPT]) for start in starts])
 
 
 def _mark(run: str) -> bytes:
@@ -131,7 +140,7 @@ _NO_NEWLINES = {10: "\2", 1: "\3"}
 
 class Plan(NamedTuple):
     """Where a string can be. needles: each must be in the text "\nterm\nterm\n" of the terms; exact: a text with
-    such terms has the string for sure; pairs: the same as needles, in the terms of `pairs`."""
+    such terms has the string for sure; pairs: the same as needles, in the terms that are pairs."""
 
     needles: tuple[bytes, ...]
     exact: bool

@@ -373,3 +373,31 @@ def test_any_text_any_part_of_it(
     index(engine)
     assert_same(engine, keys)
     engine.close()
+
+
+FIELDS = (
+    "X-Short: one two\r\nX-Short: three",
+    f"X-Short: {'long ' * 60}needle",
+    "X-SHORT : =?utf-8?q?Gr=C3=BCn?= und\r\n blau",
+    "X-Other: x-short",
+    "X-Short:\r\nX-Other: needle",
+    "".join(f"X-Many: {n}\r\n" for n in range(1200)) + "X-Short: beyond",
+)
+
+
+@pytest.mark.parametrize(
+    "value", ["short", "x", "-", "one two", "two three", "needle", "GRÜN UND", "n b", "beyond", "ong l"]
+)
+def test_fields_of_any_name(engine: SqliteEngine, value: str) -> None:
+    """The index has values of fields with their names; long ones, and what is beyond the limits, are asked."""
+    put(engine, [message(str(n), headers=f"{one}\r\n") for n, one in enumerate(FIELDS)])
+    index(engine)
+    assert_same(engine, [Header(name, value) for name in ("x-short", "x-other", "x-many", "x-sho")])
+
+
+def test_a_field_is_found_without_its_message(engine: SqliteEngine) -> None:
+    put(engine, [message("0", headers="X-Short: one two\r\n")])
+    index(engine)
+    ((path,),) = [list(Path(engine.data).glob(f"accounts/{ALICE}/msg/00000/{len(SOURCES) + 1}"))]
+    path.unlink()
+    assert answers(engine, [Header("x-short", "e TW")]) == [[len(SOURCES) + 1]]

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from echomox.store import compact
 from tests.process.harness import ROOT, Server, command, wait_until
 
 TRAINED = 30
@@ -127,10 +128,11 @@ def rows(server: Server, mail: bytes, account: str = "u0") -> list[tuple[str, in
     (identity,) = re.findall(rb"Message-ID: <(.*?)>", mail)
     (path,) = server.root.rglob(f"accounts/{account}/index.db")
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        query = """SELECT mailbox.name, flags, verdict FROM message JOIN content ON content.id = content
+        query = """SELECT mailbox.name, flags, content.id FROM message JOIN content ON content.id = content
                    JOIN mailbox ON mailbox.id = mailbox_id WHERE content.message_id LIKE ? ORDER BY message.id"""
         found = connection.execute(query, (f"%{identity.decode()}%",)).fetchall()
-    return [(name, flags, json.loads(verdict) if verdict else {}) for name, flags, verdict in found]
+        verdicts = [compact.trace(connection.execute, content)[1] for _, _, content in found]
+    return [(row[0], row[1], json.loads(verdict) if verdict else {}) for row, verdict in zip(found, verdicts)]
 
 
 def judged(server: Server, mail: bytes, account: str = "u0") -> tuple[str, dict[str, Any], dict[str, float]]:

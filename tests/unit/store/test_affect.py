@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from echomox.config.paths import Paths
-from echomox.store.database import UPGRADES
 from echomox.store.engine import AffectiveState, Target
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.upgrades import UPGRADES
 from tests.contract.stores import ALICE, add, add_all, addition, message
 
 NAMES = ["MessageID", "Joy", "Sadness", "Anger", "Fear", "Disgust", "Interest", "Surprise", "Valence", "Arousal"]

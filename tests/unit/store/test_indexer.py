@@ -77,6 +77,7 @@ class Accounts:
     def __init__(self, **backlog: Any) -> None:
         self.backlog = backlog
         self.done: list[str] = []
+        self.older: dict[str, int] = {}
 
     def accounts(self) -> list[str]:
         return list(self.backlog)
@@ -90,7 +91,13 @@ class Accounts:
             self.done.append(account)
             return min(left, 1)
 
-        return SimpleNamespace(index_texts=index, modseq=lambda: 1, tidy_texts=lambda stopped: None)
+        def modernize(stopped: Callable[[], bool]) -> int:
+            self.older[account] = max(self.older.get(account, 0) - 1, 0)
+            return self.older[account]
+
+        return SimpleNamespace(
+            index_texts=index, modernize=modernize, modseq=lambda: 1, tidy_texts=lambda stopped: None
+        )
 
 
 def test_batches_in_turn_and_trouble_stops_nobody() -> None:
@@ -100,6 +107,13 @@ def test_batches_in_turn_and_trouble_stops_nobody() -> None:
     asyncio.run(indexer.turn(0.0))
     assert engine.done == ["a", "c", "a", "c", "a"]
     assert counts == {"texts_indexed": 3, "exceptions": 1}
+
+
+def test_what_an_older_version_left_is_worked_off_in_one_turn() -> None:
+    engine = Accounts(a=0, c=1)
+    engine.older = {"a": 7, "c": 3}
+    asyncio.run(Indexer(engine, logger("test")).turn(0.0))
+    assert engine.older == {"a": 0, "c": 0}
 
 
 def test_a_stop_ends_a_backlog() -> None:

@@ -36,7 +36,9 @@ def test_torn_end_at_any_length_is_no_damage(tmp_path: Path) -> None:
     path = written(tmp_path, [[record(1)], [record(2)]])
     whole = path.read_bytes()
     first = len(record(1).encode(0))
-    for length in range(len(whole)):
+    both = first + len(record(2).encode(first))
+    assert not any(whole[both:]), "room for others"
+    for length in range(both):
         path.write_bytes(whole[:length])
         contents = read(str(path))
         assert len(contents.records) == (length >= first)
@@ -83,6 +85,24 @@ def test_a_journal_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
     journal.close()
     assert [Path(path).name for path in journal.old] == [gone]
     assert Journal(Disk(), str(tmp_path), "smtp").old == []
+
+
+def test_what_fits_into_the_room_does_not_make_the_file_grow(tmp_path: Path) -> None:
+    size = written(tmp_path, [[record(1)]]).stat().st_size
+    assert written(tmp_path, [[record(1)], [record(2, 5000)], [record(3, 5000)]]).stat().st_size == size
+
+
+def test_a_journal_does_without_room_where_there_is_none(tmp_path: Path) -> None:
+    def full(call: str, path: str) -> None:
+        if call == "reserve":
+            raise OSError(28, "full")
+
+    journal = Journal(Disk(full), str(tmp_path), "smtp.0")
+    for number in (1, 2):
+        journal.append([record(number)])
+    journal.close()
+    assert [one.delivery for one in read(journal.path).records] == ["d1", "d2"]
+    assert os.path.getsize(journal.path) == journal.size
 
 
 def test_failed_append_leaves_nothing(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from echomox.message.mime import parse
 from echomox.store import sortkeys
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.verify import verify
+from tests.contract.older import to_version_6
 from tests.contract.stores import ALICE, add, message
 
 
@@ -84,6 +85,7 @@ def test_an_older_database_gets_what_it_lacks(paths: Paths) -> None:
     engine.close()
     columns = "content, thread, sent, reply, subject, from_box, to_box, cc_box, from_name, to_name, name, refs"
     before = rows(paths, f"SELECT {columns} FROM sorting")
+    to_version_6(paths.accounts / ALICE / "index.db")
     for table in ("sorting", "sort_text", "thread_name", "acl", "virtual", "virtual_member", "virtual_expunged"):
         rows(paths, f"DROP TABLE {table}")
     for trigger in ("mailbox_takes_acl", "content_takes_sorting"):
@@ -92,6 +94,8 @@ def test_an_older_database_gets_what_it_lacks(paths: Paths) -> None:
     engine = SqliteEngine(paths)
     store = engine.open(ALICE)
     assert store.mailbox("INBOX").total == 3
+    assert rows(paths, "SELECT 1 FROM sorting") == [] and verify(paths, ALICE) == []
+    assert store.modernize(lambda: False) > 0 and store.modernize(lambda: False) == 0
     assert rows(paths, f"SELECT {columns} FROM sorting") == before
     store.close()
     rows(paths, "DELETE FROM sorting WHERE content = 2")

@@ -292,9 +292,9 @@ def test_older_database_is_upgraded_in_steps(
 ) -> None:
     engine.close()
     query(paths, "PRAGMA user_version=1")
-    monkeypatch.setattr("echomox.store.database.VERSION", 3)
+    monkeypatch.setattr("echomox.store.upgrades.VERSION", 3)
     monkeypatch.setattr(
-        "echomox.store.database.UPGRADES",
+        "echomox.store.upgrades.UPGRADES",
         ("CREATE TABLE one (x);\nCREATE TABLE two (x);\n", "ALTER TABLE one ADD COLUMN y;\n"),
     )
     assert engine.open(ALICE).mailbox("INBOX").total == 0

@@ -13,6 +13,7 @@ from echomox.store import open_engine
 from echomox.store.engine import FlagOp, Target
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.verify import verify
+from tests.contract.older import to_version_6
 from tests.contract.stores import ALICE, BOB, add, addition, fill, message
 from tests.unit.store.test_sqlite import left_behind, restarted
 
@@ -40,7 +41,9 @@ def schema(index: sqlite3.Connection) -> dict[str, str]:
 def test_an_older_index_gets_the_tables(engine: SqliteEngine, tmp_path: Path) -> None:
     fill(engine, 2)
     engine.close()
-    index = sqlite3.connect(tmp_path / f"data/accounts/{ALICE}/index.db", isolation_level=None)
+    path = tmp_path / f"data/accounts/{ALICE}/index.db"
+    to_version_6(path)
+    index = sqlite3.connect(path, isolation_level=None)
     new = schema(index)
     index.execute("DROP TRIGGER mailbox_takes_acl")
     for table in TABLES:

@@ -1,0 +1,136 @@
+"""The versions of index.db: what brings an older one to the newest.
+
+Each step is one short transaction, however many messages there are: rows that a newer version writes otherwise, or of
+which it keeps more, stay as they are, and `backlog` works them off afterwards, some at a time. state.older says up to
+which id there may be such.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from echomox.store.engine import StoreError
+
+VERSION = 7
+_AFFECTIVE_STATE = """CREATE TABLE affective_state (
+    content INTEGER PRIMARY KEY,
+    joy REAL NOT NULL,
+    sadness REAL NOT NULL,
+    anger REAL NOT NULL,
+    fear REAL NOT NULL,
+    disgust REAL NOT NULL,
+    interest REAL NOT NULL,
+    surprise REAL NOT NULL,
+    valence REAL NOT NULL,
+    arousal REAL NOT NULL,
+    dominance REAL NOT NULL
+);
+CREATE TRIGGER content_takes_affect AFTER DELETE ON content
+    BEGIN DELETE FROM affective_state WHERE content = old.id; END;
+
+CREATE VIEW v_affective_state AS
+    SELECT m.id AS MessageID, a.joy AS Joy, a.sadness AS Sadness, a.anger AS Anger, a.fear AS Fear,
+           a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
+           a.arousal AS Arousal, a.dominance AS Dominance
+    FROM message m JOIN affective_state a ON a.content = m.content;"""
+_SENT = """CREATE TABLE correspondent (
+    id INTEGER PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE,
+    first REAL NOT NULL,
+    last REAL NOT NULL,
+    times INTEGER NOT NULL
+);
+CREATE TABLE outgoing (
+    piece INTEGER PRIMARY KEY,
+    recipients INTEGER NOT NULL,
+    first_time INTEGER NOT NULL
+);"""
+_ANNOTATION = """CREATE TABLE annotation (
+    mailbox_id INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (mailbox_id, entry)
+) WITHOUT ROWID;
+CREATE TRIGGER mailbox_takes_annotations AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
+    BEGIN DELETE FROM annotation WHERE mailbox_id = old.id; END;"""
+_SORTING = """CREATE TABLE sorting (
+    content INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    reply INTEGER NOT NULL,
+    subject INTEGER NOT NULL,
+    from_box INTEGER NOT NULL,
+    to_box INTEGER NOT NULL,
+    cc_box INTEGER NOT NULL,
+    from_name INTEGER NOT NULL,
+    to_name INTEGER NOT NULL,
+    name INTEGER NOT NULL,
+    refs BLOB NOT NULL
+);
+CREATE TRIGGER content_takes_sorting AFTER DELETE ON content
+    BEGIN DELETE FROM sorting WHERE content = old.id; END;
+CREATE TABLE sort_text (
+    text TEXT PRIMARY KEY,
+    id INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE thread_name (
+    name INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL
+);"""
+_SHARING = """CREATE TABLE acl (
+    mailbox_id INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    rights TEXT NOT NULL,
+    PRIMARY KEY (mailbox_id, who)
+) WITHOUT ROWID;
+CREATE TRIGGER mailbox_takes_acl AFTER UPDATE OF name ON mailbox WHEN new.name IS NULL
+    BEGIN DELETE FROM acl WHERE mailbox_id = old.id; END;
+CREATE TABLE virtual (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    search TEXT NOT NULL,
+    special_use TEXT NOT NULL,
+    uidvalidity INTEGER NOT NULL,
+    uidnext INTEGER NOT NULL DEFAULT 1,
+    recent INTEGER NOT NULL DEFAULT 1,
+    modseq INTEGER NOT NULL,
+    seen INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE virtual_member (
+    virtual_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    PRIMARY KEY (virtual_id, uid)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX virtual_member_by_message ON virtual_member (virtual_id, message_id);
+CREATE INDEX virtual_member_by_modseq ON virtual_member (virtual_id, modseq);
+CREATE TABLE virtual_expunged (
+    virtual_id INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    PRIMARY KEY (virtual_id, uid)
+) WITHOUT ROWID;"""
+_COMPACT = """ALTER TABLE content ADD COLUMN form INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN rest BLOB NOT NULL DEFAULT x'';
+ALTER TABLE state ADD COLUMN older INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN sorted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET older = coalesce((SELECT max(id) FROM content), 0),
+                 sorted = coalesce((SELECT max(content) FROM sorting), 0);"""
+UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHARING, _COMPACT)
+"""UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Brings an older database to VERSION, one transaction a step; raises StoreError for a newer one."""
+    while (version := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
+        if version > VERSION:
+            raise StoreError(f"the account's index has version {version}; this program knows {VERSION}")
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == version:
+            for statement in UPGRADES[version - 1].split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={version + 1}")
+        connection.execute("COMMIT")

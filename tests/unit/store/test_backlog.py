@@ -1,0 +1,158 @@
+"""An account of an older version: it is read as before at once, and brought up to date piece by piece."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echomox.config.paths import Paths
+from echomox.imap.search import Header
+from echomox.imap.sorting import Criterion
+from echomox.store import backlog
+from echomox.store.engine import COLUMNS, AccountStore
+from echomox.store.sqlite import SqliteEngine
+from echomox.store.verify import verify
+from tests.contract.older import to_version_6
+from tests.contract.stores import ALICE, add, message
+
+NUMBER = 7
+SORTED_TABLES = ("sorting", "sort_text", "thread_name")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths.home(tmp_path)
+
+
+@pytest.fixture
+def engine(paths: Paths) -> Iterator[SqliteEngine]:
+    made = SqliteEngine(paths)
+    made.recover()
+    made.create(ALICE)
+    for number in range(NUMBER):
+        reference = f"References: <{b'Hi 0'.hex()}@example.org>\r\n" if number % 3 else ""
+        source = message(f"Hi {number}", headers=reference)
+        add(made, source=source, prefix=b"Delivered-To: a\r\n", verdict='{"place": "inbox"}', account=ALICE)
+    yield made
+    made.close()
+
+
+def picture(store: AccountStore) -> Any:
+    inbox = store.mailbox("INBOX").id
+    rows = list(store.fetch(inbox, 1, 99, [name for name in COLUMNS if name != "thread_id"]))
+    texts = [store.content(row[0]).read() for row in rows]
+    found = [store.search(inbox, Header(*asked), store.select(inbox, False).uids) for asked in ASKED]
+    return rows, texts, found
+
+
+ASKED = (("from", "example"), ("subject", "hi 3"), ("to", "nobody"), ("message-id", "<"))
+
+
+def index(paths: Paths) -> Path:
+    return paths.accounts / ALICE / "index.db"
+
+
+def query(paths: Paths, statement: str) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(index(paths), isolation_level=None)
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
+
+
+def unsorted(paths: Paths) -> None:
+    """As a version before 5 left it."""
+    for table in SORTED_TABLES:
+        query(paths, f"DELETE FROM {table}")
+
+
+def test_both_forms_are_read_alike(engine: SqliteEngine, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "PIECE", 2)
+    monkeypatch.setattr(backlog, "TURN", 2)
+    before = picture(engine.open(ALICE))
+    engine.close()
+    to_version_6(index(paths))
+    store = engine.open(ALICE)
+    assert picture(store) == before
+    assert query(paths, "SELECT older, sorted, packed FROM state") == [(NUMBER, NUMBER, 0)]
+    rounds = 0
+    while store.modernize(lambda: False):
+        rounds += 1
+        assert picture(store) == before and verify(paths) == []
+    assert rounds > 3 and query(paths, "SELECT DISTINCT form FROM content") == [(1,)]
+    assert query(paths, "SELECT packed FROM state") == [(NUMBER,)]
+
+
+def test_new_mail_beside_old(engine: SqliteEngine, paths: Paths) -> None:
+    engine.close()
+    to_version_6(index(paths))
+    add(engine, source=message("new"), account=ALICE)
+    assert query(paths, "SELECT form FROM content ORDER BY id") == [(0,)] * NUMBER + [(1,)]
+    store = engine.open(ALICE)
+    before = picture(store)
+    assert store.modernize(lambda: True) == 0
+    store.remove(store.mailbox("INBOX").id, [2])
+    while store.modernize(lambda: False):
+        pass
+    after = picture(store)
+    assert after[1] == [text for n, text in enumerate(before[1]) if n != 1] and verify(paths) == []
+
+
+def test_a_killed_piece_is_as_if_it_had_not_been(
+    engine: SqliteEngine, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.close()
+    to_version_6(index(paths))
+    store = engine.open(ALICE)
+    before = picture(store)
+    monkeypatch.setattr(backlog, "PIECE", 3)
+
+    def killed(call: str, path: str) -> None:
+        if call == "commit":
+            raise KeyboardInterrupt
+
+    step, engine.disk.step = engine.disk.step, killed
+    with pytest.raises(KeyboardInterrupt):
+        store.modernize(lambda: False)
+    engine.disk.step = step
+    assert query(paths, "SELECT packed FROM state") == [(0,)] and picture(store) == before
+    assert store.modernize(lambda: False) and picture(store) == before
+
+
+def test_sort_keys_are_made_when_they_are_wanted(
+    engine: SqliteEngine, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "PIECE", 2)
+    store = engine.open(ALICE)
+    inbox = store.mailbox("INBOX").id
+    uids = list(store.select(inbox, False).uids)
+    wanted = [*store.fetch(inbox, 1, 99, ["uid", "thread_id"])]
+    keys = query(paths, "SELECT * FROM sorting")
+    for ask in (
+        lambda store: [*store.fetch(inbox, 1, 99, ["uid", "thread_id"])],
+        lambda store: list(store.ordering(inbox, uids, [Criterion("SUBJECT")], {})),
+        lambda store: list(store.thread_items(inbox, uids)),
+    ):
+        engine.close()
+        to_version_6(index(paths))
+        unsorted(paths)
+        store = engine.open(ALICE)
+        assert store.modseq() and verify(paths) == []
+        assert query(paths, "SELECT older, sorted FROM state") == [(NUMBER, 0)]
+        ask(store)
+        assert query(paths, "SELECT * FROM sorting") == keys
+        assert [*store.fetch(inbox, 1, 99, ["uid", "thread_id"])] == wanted
+
+
+def test_sort_keys_are_made_in_steps(engine: SqliteEngine, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "PIECE", 2)
+    engine.close()
+    to_version_6(index(paths))
+    unsorted(paths)
+    steps = backlog.sort_all(engine.open(ALICE).database)
+    counts = [query(paths, "SELECT count(*) FROM sorting")[0][0] for _ in steps]
+    assert counts == [2, 4, 6, 7]
