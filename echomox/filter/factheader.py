@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from echomox.dns.psl import organisational_domain as organisation
 from echomox.filter.factlinks import BRANDS
@@ -114,6 +115,8 @@ _USUAL_DATE = re.compile(
 DAYS = 2 * 86400.0
 SUBJECT_CHARS = 300
 NAME_CHARS = 500
+REPEATED = 200
+"""Characters of a program's name that is remembered."""
 MOST_BYTES = 2000
 """Of one field."""
 
@@ -182,12 +185,24 @@ def _header(found: Collector, features: Features, head: Mapping[str, str]) -> No
     found.add("header", "own_fields", len(_OWN_FIELDS & head.keys()))
 
 
+def _program(mailer: str, agent: str) -> tuple[bool, bool]:
+    """Whether it is one that people write with; else whether it is one for bulk mail."""
+    own = _OWN.search(f"{mailer} {agent}") is not None
+    return own, not own and _BULK_WARE.search(mailer) is not None
+
+
+_known_program = lru_cache(maxsize=1024)(_program)
+"""Programs come again."""
+
+
 def _mailer(found: Collector, head: Mapping[str, str], message_id: str) -> None:
     mailer = head.get("x-mailer", "")
     agent = head.get("user-agent", "")
-    if _OWN.search(f"{mailer} {agent}") or "pine." in message_id.lower():
+    kind = _known_program if len(mailer) + len(agent) <= REPEATED else _program
+    own, bulk = kind(mailer, agent)
+    if own or "pine." in message_id.lower():
         found.add("header", "own_mailer")
-    elif mailer and _BULK_WARE.search(mailer):
+    elif bulk:
         found.add("header", "bulk_mailer")
     elif "Outlook Express" in mailer:
         if "x-mimeole" not in head or "$" not in message_id:

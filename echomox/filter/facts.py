@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import filterfalse
+from itertools import chain, filterfalse
 
 from echomox.filter.factheader import box_of, head_of, header_facts, is_list, outside_facts
 from echomox.filter.factlinks import link_facts
@@ -40,19 +40,8 @@ _ENDINGS = frozenset(
     "exe scr pif com bat cmd vbs vbe js jse wsf wsh hta cpl msi jar lnk ps1 reg iso img vhd one".split()  # noqa: SIM905
 )
 _PAGES = frozenset({"htm", "html", "shtml", "xhtml", "svg", "mht"})
-_CODE = (
-    "\ndiff -",
-    "\n@@ -",
-    "\nIndex: ",
-    "\n+++ ",
-    "\n#include",
-    "\n    def ",
-    "\n$ ",
-    "();",
-    ") {",
-    "Traceback (",
-    "\n#!/",
-)
+_CODE_LINE = re.compile(r"\n(?:diff -|@@ -|Index: |\+\+\+ |#include|    def |\$ |#!/)")
+_CODE = ("();", ") {", "Traceback (")
 _FOOTERS = ("\n____________", "\n--~--", "mailing list\n", "mailing list\r\n", "/mailman/listinfo", "/mailing-list")
 _BROKEN = re.compile(r"<!--[^>]{0,60}-->(?=[A-Za-z])")
 _LOUD = (
@@ -72,8 +61,8 @@ _LOUD = (
 )
 _PHONE = re.compile(r"8(?:00|88|77|66)[-. )]{1,2}\d{3}[-. ]\d{4}(?!\d)|0800[ /-]?\d{5}")
 _LEET = str.maketrans("0134578@$|!", "oieastbasll".replace("ll", "li"), ".-_*'’")
-_SIGNATURE = ("\n-- \n", "\n-- \r\n", "\n--\n", "\n--\r\n")
-_ATTRIBUTION = (":\n>", ":\r\n>", ":\n\n>", ":\r\n\r\n>")
+_SIGNATURE = re.compile(r"\n-- ?\r?\n")
+_ATTRIBUTION = re.compile(r":(?:\n\n?|\r\n(?:\r\n)?)>")
 _NOT_UPPER = bytes(c for c in range(256) if not 65 <= c <= 90)
 _NOT_LOWER = bytes(c for c in range(256) if not 97 <= c <= 122)
 
@@ -127,13 +116,13 @@ def facts(
 
 def _words(found: Collector, features: Features, table: WordTable, marks: bool) -> None:
     """marks: some words may end with ! or %."""
-    words: list[str] = []
-    for tag, run in features.text.runs:
-        if tag in ("", "subject:"):
-            words += run
-    known = set(words)
+    runs = [run for tag, run in features.text.runs if tag in ("", "subject:")]
+    known: set[str] = set().union(*runs)
+    odd = set(filterfalse(str.isalpha, known))
     if marks:
-        known.update([word.rstrip("!%") for word in known if word[-1] in "!%"])
+        bare = [word.rstrip("!%") for word in odd if word[-1] in "!%"]
+        known.update(bare)
+        odd.update(filterfalse(str.isalpha, bare))
     hits: dict[str, int] = {}
     joined = ""
     for word in table.vocabulary.intersection(known):
@@ -141,15 +130,17 @@ def _words(found: Collector, features: Features, table: WordTable, marks: bool) 
             if phrase:
                 if not needed <= known:
                     continue
-                joined = joined or f" {' '.join(words)} ".replace("!", "")
+                joined = joined or f" {' '.join(chain.from_iterable(runs))} ".replace("!", "")
                 if phrase not in joined:
                     continue
             hits[kind] = hits.get(kind, 0) + 1
     for kind in sorted(hits):
         found.add(table.kinds[kind], kind, hits[kind])
-    odd = [word for word in filterfalse(str.isalpha, known) if len(word) > 4]
-    plains = [(word, word.translate(_LEET)) for word in odd]
-    found.add("content", "disguised_word", sum([p in table.single and _is_disguise(w, p) for w, p in plains]))
+    long = [word for word in odd if len(word) > 4]
+    plains = "\n".join(long).translate(_LEET).split("\n")  # no word holds a line end
+    if not table.single.isdisjoint(plains):
+        pairs = zip(long, plains)
+        found.add("content", "disguised_word", sum([p in table.single and _is_disguise(w, p) for w, p in pairs]))
 
 
 def _is_disguise(word: str, plain: str) -> bool:
@@ -177,15 +168,15 @@ def _text(found: Collector, text: str, html: bool, listed: bool) -> None:
     if html:
         return
     found.add("ham_words", "quoted", text.count("\n>") + text.startswith(">"))
-    if not listed and any(map(text.__contains__, _SIGNATURE)):
+    if not listed and _SIGNATURE.search(text):
         found.add("ham_words", "signature")
-    if any(map(text.__contains__, _CODE)):
+    if _CODE_LINE.search(text) or any(map(text.__contains__, _CODE)):
         found.add("ham_words", "code")
     if "-----BEGIN PGP" in text:
         found.add("ham_words", "pgp")
     if any(map(text.__contains__, _FOOTERS)):
         found.add("ham_words", "list_footer")
-    if any(map(text.__contains__, _ATTRIBUTION)):
+    if _ATTRIBUTION.search(text):
         found.add("ham_words", "attribution")
     found.add("ham_words", "long_text", len(text) / 1000 if len(text) > 1500 else 0)
 

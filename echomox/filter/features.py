@@ -12,9 +12,9 @@ from typing import Any
 
 from echomox.filter.hashed import Hashed, hashed, strings
 from echomox.filter.hashing import Hashes
-from echomox.filter.tokens import Text, body_text, header_text, is_sender_field, part_tokens
-from echomox.message.header import pairs_of, unfold
-from echomox.message.mime import parse
+from echomox.filter.tokens import Text, body_text, field_name, header_text, part_tokens
+from echomox.message.header import unfold
+from echomox.message.mime import parse_with_fields
 from echomox.message.structure import Structure
 from echomox.message.text import HtmlText, TextPart, html_to_text, texts
 
@@ -80,9 +80,8 @@ def read(data: bytes, envelope: Envelope = Envelope(), size: int = 0) -> Feature
     it is.
     """
     data = data[:READ_BYTES] if len(data) > READ_BYTES else data
-    structure = parse(data, shown=False)
-    fields = [(name.decode("latin-1"), value) for name, value in pairs_of(data, 0, structure.header_size)]
-    sender = [(name, unfold(value)) for name, value in fields if is_sender_field(name.lower())]
+    structure, fields = parse_with_fields(data)
+    sender = [(name, unfold(value)) for raw, value in fields if (name := field_name(raw)).sent]
     parts = tuple(
         [
             (part, html_to_text(part.text, HTML_CHARS) if part.html else None)
@@ -97,7 +96,7 @@ def read(data: bytes, envelope: Envelope = Envelope(), size: int = 0) -> Feature
         parts,
         len(fields),
         size or len(data),
-        tuple([(name.lower(), value) for name, value in sender]),
+        tuple([(name[0], value) for name, value in sender]),
     )
 
 

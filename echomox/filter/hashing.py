@@ -86,23 +86,30 @@ def _sums(data: bytes) -> Sums:
     starts[0] = 0
     np.add(ends[:-1], 1, out=starts[1:])
     values: Hashes = np.add.reduceat(letters * up[: len(data)], starts)
-    values *= down[starts]
+    values *= down.take(starts)
     return Sums(values, ends - starts)
 
 
 def join(first: Sums, second: Sums) -> Sums:
     """Of each token of `first` with the one of `second` behind it."""
     up, _ = _powers()
-    return Sums(first.values + up[first.sizes] * second.values, first.sizes + second.sizes)
+    moved = up.take(first.sizes)
+    moved *= second.values
+    moved += first.values
+    return Sums(moved, first.sizes + second.sizes)
 
 
 def mix(values: Hashes) -> Hashes:
     """The hashes of sums; never 0, which may stand for no token."""
-    made = values ^ (values >> _SHIFT)
+    made = values >> _SHIFT
+    made ^= values
+    moved = np.empty_like(made)
     for _ in range(2):
         made *= _STIR
-        made ^= made >> _SHIFT
-    made[made == 0] = 1
+        np.right_shift(made, _SHIFT, out=moved)
+        made ^= moved
+    if not made.all():
+        made[made == 0] = 1
     return made
 
 

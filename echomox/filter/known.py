@@ -50,12 +50,12 @@ def known(features: Features, context: Context) -> Known:
 def look_up(questions: Sequence[Question]) -> None:
     """Leaves what is known of each message in its context; of each account with one look-up."""
     accounts: dict[int, list[Question]] = {}
-    for question in questions:
-        if KEY not in question[1].scratch:
-            accounts.setdefault(id(question[1].lookup), []).append(question)
     lengths: dict[int, list[Features]] = {}
-    for features, context in questions:
-        lengths.setdefault(context.ngrams, []).append(features)
+    for question in questions:
+        features, context = question
+        if KEY not in context.scratch:
+            accounts.setdefault(id(context.lookup), []).append(question)
+            lengths.setdefault(context.ngrams, []).append(features)
     for ngrams, messages in lengths.items():
         hash_together(messages, ngrams)
     for group in accounts.values():
@@ -81,9 +81,10 @@ def probability(ham: int, spam: int, all_ham: int, all_spam: int) -> float:
 
 def log_odds(counts: Counts, ham: int, spam: int) -> Odds:
     """counts: (tokens, 2); ham, spam: messages learnt."""
-    seen = counts.sum(axis=1, dtype=np.float64)
-    share = counts[:, 1] / max(1, spam)
-    every = counts[:, 0] / max(1, ham)
+    hams, spams = counts[:, 0].astype(np.float64), counts[:, 1].astype(np.float64)
+    seen = hams + spams
+    share = spams / max(1, spam)
+    every = hams / max(1, ham)
     every += share
     np.divide(share, every, out=share, where=every > 0.0)
     share *= seen

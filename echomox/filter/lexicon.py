@@ -140,9 +140,13 @@ class _Builder:
 
     def build(self) -> Lexicon:
         terms: dict[str, list[Term]] = {}
+        # Few are different: in memory once.
+        same: dict[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]] = {}
         for words in sorted(self.senses, key=lambda words: (-len(words), words)):
             senses = tuple(self.senses[words].items())
-            terms.setdefault(words[0], []).append(Term(words[1:], senses, self.languages[words], self.shown[words]))
+            senses = same.setdefault(senses, senses)
+            shown = words[0] if self.shown[words] == words[0] else self.shown[words]
+            terms.setdefault(words[0], []).append(Term(words[1:], senses, self.languages[words], shown))
         return Lexicon({word: tuple(found) for word, found in terms.items()}, self.negations, self.strength)
 
 

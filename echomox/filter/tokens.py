@@ -33,7 +33,7 @@ MOST_LINKS = 60
 MOST_FIELDS = 60
 FIELD_CHARS = 600
 LONGEST_WORD = 40
-REPEATED = 80
+REPEATED = 160
 """Bytes of a field's value whose tokens are remembered, as a few MiB at most."""
 
 _RECEIVED_FIELDS = (
@@ -62,8 +62,20 @@ _ADDRESS = re.compile(r"([^\s<>\"'(),:;]{1,64})@([a-z0-9.-]{1,253})")
 _HOST = re.compile(r"://(?:[^\s/@\"'<>]{0,60}@)?([^\s/\"'<>:?#)\]]{1,253})(:\d+)?")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 _TAG = re.compile(r"<(!--|[a-z][a-z0-9]{0,11})")
+# Each way begins with its letters, so that the search steps over all others; `\b` would keep it from that.
 _ATTRIBUTE = re.compile(
-    r"\b(?:bg)?color\s*=\s*[\"']?#?\w{1,12}|\b(?:size|width|height|border|align|face|target)\s*=\s*[\"']?[+-]?[\w%]{1,12}"
+    "|".join(
+        [rf"{name}(?<!\w{name})\s*=\s*[\"']?#?\w{{1,12}}" for name in ("bgcolor", "color")]
+        + [
+            rf"{name}(?<!\w{name})\s*=\s*[\"']?[+-]?[\w%]{{1,12}}"
+            for name in ("size", "width", "height", "border", "align", "face", "target")
+        ]
+    )
+)
+_NOT_PLAIN = re.compile(r"[\s\"'#]")
+# What most dates are, so that zone and shape need not be looked for.
+_USUAL_DATE = re.compile(
+    r"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} ([+-][0-9]{4})( \([A-Z]{3,4}\))?"
 )
 _ZONE = re.compile(r"[+-]\d{4}\b|\b[A-Z]{2,4}\)?\s*$")
 _SHAPE = re.compile(r"([0-9]+)|([A-F0-9]{4,}|[a-f0-9]{4,})|([a-zA-Z]+)")
@@ -81,7 +93,10 @@ class Text(NamedTuple):
 def words_of(text: str) -> list[str]:
     """Lower-cased words in order; scripts without spaces as overlapping pairs of characters."""
     if text.isascii():
-        return [word for word in _ASCII_WORD.findall(text.lower()) if len(word) <= LONGEST_WORD]
+        words: list[str] = _ASCII_WORD.findall(text.lower())
+        if max(map(len, words), default=0) <= LONGEST_WORD:
+            return words
+        return [word for word in words if len(word) <= LONGEST_WORD]
     out: list[str] = []
     for word in _WORD.findall(text.lower()):
         if not word.isascii() and _UNSPACED.search(word):
@@ -95,25 +110,44 @@ def words_of(text: str) -> list[str]:
 # -- headers -------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
-def is_sender_field(name: str) -> bool:
-    """Whether a field (lower-case name) is the sender's own writing."""
-    return name not in RECEIVED_FIELDS and not name.startswith(RECEIVED_PREFIXES)
+class FieldName(NamedTuple):
+    """What is to be known of a header field by its name. name: lower-case; sent: whether the field is the sender's own
+    writing; written: as a token; tag: of the tokens of its value; once: its values do not come again."""
+
+    name: str
+    sent: bool
+    written: str
+    tag: str
+    once: bool
 
 
-def header_text(fields: Sequence[tuple[str, bytes]]) -> Text:
-    """The tokens of the sender's header fields. fields: (name as written, value without folds)."""
+def _field_name(raw: bytes) -> FieldName:
+    written = raw.decode("latin-1")
+    name, tag = written.lower(), written[:40].lower()
+    sent = name not in RECEIVED_FIELDS and not name.startswith(RECEIVED_PREFIXES)
+    return FieldName(name, sent, f"h:{written[:40]}", tag, tag in SHAPED_FIELDS or tag == "date")
+
+
+_known_name = lru_cache(maxsize=4096)(_field_name)
+
+
+def field_name(raw: bytes) -> FieldName:
+    """Of a name as it stands in a header. Remembered: names come again, but for long ones."""
+    return _known_name(raw) if len(raw) <= REPEATED else _field_name(raw)
+
+
+def header_text(fields: Sequence[tuple[FieldName, bytes]]) -> Text:
+    """The tokens of the sender's header fields. fields: with values without folds."""
     singles: list[str] = []
     runs: list[tuple[str, list[str]]] = []
-    for written, value in fields[:MOST_FIELDS]:
-        name = written[:40].lower()
+    for (_, _, written, name, once), value in fields[:MOST_FIELDS]:
         value = value[:FIELD_CHARS]
-        singles.append(f"h:{written[:40]}")
+        singles.append(written)
         if name == "subject":
             subject = decode_words(value)
             runs.append(("subject:", words_of(subject)))
             singles += _manner(subject)
-        elif len(value) <= REPEATED:
+        elif len(value) <= REPEATED and not once:
             singles += _repeated_tokens(name, value)
         else:
             singles += _field_tokens(name, value)
@@ -133,6 +167,9 @@ def _field_tokens(name: str, value: bytes) -> list[str]:
     if name in SHAPED_FIELDS:
         return _id_tokens(name, text)
     if name == "date":
+        usual = _USUAL_DATE.fullmatch(text)
+        if usual:
+            return [f"date:{usual[1]}", f"date:a, 0 a 0 0:0:0 {usual[1][0]}0{' (a)' if usual[2] else ''}"]
         zone = _ZONE.search(text)
         return [f"date:{zone[0].strip()}" if zone else "date:none", f"date:{shape(text)}"]
     if name == "content-type":
@@ -157,15 +194,16 @@ def _manner(subject: str) -> list[str]:
 
 def _address_tokens(name: str, text: str) -> list[str]:
     lowered = text.lower()
+    found = _ADDRESS.findall(lowered)
     out = []
-    for local, domain in _ADDRESS.findall(lowered)[:10]:
+    for local, domain in found[:10]:
         out += [f"{name}:{local}@{domain}", f"{name}:{domain}"]
         above = domain.partition(".")[2]
         if "." in above:
             out.append(f"{name}:{above}")
         out.append(f"{name}:{shape(local)}@")
     out += [f"{name}:{word}" for word in words_of(_ADDRESS.sub(" ", lowered))[:16]]
-    out.append(f"{name}:#{min(len(_ADDRESS.findall(lowered)), 9)}")
+    out.append(f"{name}:#{min(len(found), 9)}")
     return out
 
 
@@ -223,7 +261,7 @@ def html_tokens(source: str, html: HtmlText) -> list[str]:
     """Facts of an HTML part: hosts of links and images, tags, attributes, what is hidden."""
     head = source[:8000].lower()
     out = [f"tag:{tag}" for tag in dict.fromkeys(_TAG.findall(head))]
-    out += [re.sub(r"[\s\"'#]", "", found) for found in dict.fromkeys(_ATTRIBUTE.findall(head)[:200])]
+    out += [_NOT_PLAIN.sub("", found) for found in dict.fromkeys(_ATTRIBUTE.findall(head)[:200])]
     targets = " ".join([*[link.href for link in html.links[:MOST_LINKS]], *html.remote[:MOST_LINKS]])
     out += host_tokens(hosts(targets))
     out += ["html:mailto"] if "mailto:" in targets else []
@@ -248,15 +286,19 @@ def hosts(text: str) -> list[tuple[str, str]]:
 
 def host_tokens(found: Iterable[tuple[str, str]]) -> list[str]:
     """Link hosts, each with the domain above it; numbers and ports are facts of their own."""
-    out = []
-    for raw, port in list(dict.fromkeys(found))[:MOST_LINKS]:
-        host = unquote(raw).lower().rstrip(".")[:100]
-        out.append(f"url:{host}")
-        if host.replace(".", "").isdigit():
-            out.append("url:#address")
-            continue
-        labels = host.split(".")
-        out += [f"url:{'.'.join(labels[at:])}" for at in range(1, len(labels) - 1)][:3]
-        if port and port not in (":80", ":443"):
-            out.append("url:#port")
+    out: list[str] = []
+    for host, port in list(dict.fromkeys(found))[:MOST_LINKS]:
+        out += _host_tokens(host, port)
     return out
+
+
+@lru_cache(maxsize=4096)
+def _host_tokens(raw: str, port: str) -> tuple[str, ...]:
+    """Remembered: hosts come again."""
+    host = unquote(raw).lower().rstrip(".")[:100]
+    if host.replace(".", "").isdigit():
+        return f"url:{host}", "url:#address"
+    labels = host.split(".")
+    above = [f"url:{'.'.join(labels[at:])}" for at in range(1, len(labels) - 1)][:3]
+    odd = ("url:#port",) if port and port not in (":80", ":443") else ()
+    return (f"url:{host}", *above, *odd)

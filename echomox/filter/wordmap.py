@@ -20,7 +20,7 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,9 +31,11 @@ Hashes = NDArray[np.uint64]
 Counts = NDArray[np.int32]
 """(n, 2): messages of ham, of spam."""
 Flags = NDArray[np.bool_]
+Slots = NDArray[np.int64]
 
 FILE = "words.map"
 WIDTH = 8
+_WIDTH_BITS = 3
 FULL = 0.6
 LEAST_BITS = 9
 """Of the number of slots."""
@@ -85,32 +87,44 @@ class Table:
 
     def _take(self, bits: int, hashes: Hashes, counts: Counts) -> None:
         self.bits, self.hashes, self.counts = bits, hashes, counts
+        self._rows = hashes.reshape(-1, WIDTH)
+        self._pairs: Slots = counts.view(np.int64).reshape(-1)
+        """The two counts of a slot as one number: fetched at once."""
         self._shift = np.uint64(64 - bits + WIDTH.bit_length() - 1)
 
-    def find(self, hashes: Hashes) -> NDArray[np.int64]:
+    def find(self, hashes: Hashes) -> Slots:
         """The slot of each, -1 for those without one."""
-        rows = self.hashes.reshape(-1, WIDTH)
-        home = (hashes * _MULTIPLIER >> self._shift).astype(np.int64)
         slots = np.full(len(hashes), -1, np.int64)
-        asked = None  # all
-        while len(home):
-            found = rows[home]
-            wanted = hashes if asked is None else hashes[asked]
-            place, column = np.nonzero(found == wanted[:, None])
-            slots[place if asked is None else asked[place]] = home[place] * WIDTH + column
-            more = found[:, -1] != 0
-            more[place] = False
-            left = np.flatnonzero(more)
-            asked = left if asked is None else asked[left]
-            home = (home[left] + 1) % len(rows)
+        for asked, place, found in self._search(hashes):
+            slots[place if asked is None else asked[place]] = found
         return slots
 
     def lookup(self, hashes: Hashes) -> Counts:
         """(n, 2), zeros for unknown words."""
-        slots = self.find(hashes)
-        found = self.counts[slots]
-        found[slots < 0] = 0
-        return found
+        counts = np.zeros(len(hashes), np.int64)
+        for asked, place, found in self._search(hashes):
+            counts[place if asked is None else asked[place]] = self._pairs.take(found)
+        return counts.view(np.int32).reshape(-1, 2)
+
+    def _search(self, hashes: Hashes) -> Iterator[tuple[Slots | None, Slots, Slots]]:
+        """(which were asked for, None for all, which of these were found, their slots); bucket after bucket. The hash 0
+        is found in free slots."""
+        home = (hashes * _MULTIPLIER >> self._shift).view(np.int64)
+        asked = None
+        while len(home):
+            bucket = self._rows.take(home, axis=0)
+            hits = np.flatnonzero(bucket == hashes[:, None])
+            place = hits >> _WIDTH_BITS
+            found = home.take(place)
+            found *= WIDTH
+            hits &= WIDTH - 1
+            found += hits
+            yield asked, place, found
+            more = bucket[:, -1] != 0
+            more[place] = False
+            left = np.flatnonzero(more)
+            asked = left if asked is None else asked[left]
+            hashes, home = hashes[left], (home[left] + 1) % len(self._rows)
 
     def fits(self, more: int) -> bool:
         """Whether the table takes so many further words."""
@@ -125,9 +139,9 @@ class Table:
             self.used += len(fresh)
         self.counts[slots] = counts
 
-    def _slots(self, hashes: Hashes) -> NDArray[np.int64]:
+    def _slots(self, hashes: Hashes) -> Slots:
         """Gives slots to words that have none; their counts are 0."""
-        rows = self.hashes.reshape(-1, WIDTH)
+        rows = self._rows
         out = np.empty(len(hashes), np.int64)
         home = (hashes * _MULTIPLIER >> self._shift).astype(np.int64)
         left = np.arange(len(hashes))

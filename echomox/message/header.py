@@ -88,18 +88,22 @@ def split_fields(data: bytes, start: int = 0, end: int | None = None, limits: Li
 def pairs_of(data: bytes, start: int, end: int, limits: Limits = DEFAULT) -> list[tuple[bytes, bytes]]:
     """(name, raw value) as `split_fields` finds them, the value perhaps with the CR of its last line; without offsets,
     in half of the time."""
-    return _FIELD.findall(data, start, min(end, start + limits.header_size))[: limits.fields]
+    pairs = _FIELD.findall(data, start, min(end, start + limits.header_size))
+    return pairs[: limits.fields] if len(pairs) > limits.fields else pairs
 
 
 def read_fields(data: bytes, start: int, end: int, limits: Limits = DEFAULT) -> dict[bytes, bytes]:
     """Lower-case name -> raw value (`split_fields`, may end in CR), cut at limits.field_size. Of several
     fields with one name the first holds, but address lists are joined. The fast way for parsing: no
     offsets."""
-    stop = min(end, start + limits.header_size)
+    return by_name(pairs_of(data, start, end, limits), limits)
+
+
+def by_name(pairs: list[tuple[bytes, bytes]], limits: Limits = DEFAULT) -> dict[bytes, bytes]:
+    """What `read_fields` gives, of fields that were found by `pairs_of`."""
     found: dict[bytes, bytes] = {}
-    pairs = _FIELD.findall(data, start, stop)
     size = limits.field_size
-    for name, value in pairs[: limits.fields] if len(pairs) > limits.fields else pairs:
+    for name, value in pairs:
         key = name.lower()
         if key not in found:
             found[key] = value if len(value) <= size else value[:size]

@@ -86,20 +86,34 @@ class HtmlText(NamedTuple):
 def html_to_text(html: str, limit: int = HTML_LIMIT) -> HtmlText:
     """What HTML shows and what it hides. At most `limit` characters of it are read, up to MAX_DEPTH elements
     nested."""
-    tree = _tree(html[:limit])
-    sheet = tree.css_first("style, link[rel=stylesheet]") is not None
+    source = _source(html[:limit])
+    tree = LexborHTMLParser(source)
+    named = source.lower()
+    sheet = _may_hold(named, "<style", "<link") and tree.css_first("style, link[rel=stylesheet]") is not None
     tree.strip_tags(_NOT_TEXT, recursive=True)
-    images, tiny, remote = _images(tree)
-    hidden = _take_hidden(tree, sheet)
-    links = [
+    images, tiny, remote = _images(tree) if _may_hold(named, "<img", "<image") else (0, 0, [])
+    hidden = _take_hidden(tree, sheet) if _may_hold(named, "style", "hidden", "<font") else ""
+    links = _links(tree) if _may_hold(named, "href") else []
+    forms = len(tree.css("form")) if _may_hold(named, "<form") else 0
+    return HtmlText(_lines(_body(tree)), hidden, links, images, tiny, remote, forms)
+
+
+def _may_hold(source: str, *names: str) -> bool:
+    """Whether elements or attributes of such names can be in the tree of a source in lower case: they stand in it as
+    they are. A look at the source costs a hundredth of a question to the tree."""
+    return any(map(source.__contains__, names))
+
+
+def _links(tree: LexborHTMLParser) -> list[Link]:
+    return [
         Link((node.attributes.get("href") or "").strip(), " ".join(node.text(deep=True).split()))
         for node in islice(tree.css("a[href], area[href]"), MAX_LINKS)
     ]
-    return HtmlText(_lines(_body(tree)), hidden, links, images, tiny, remote, len(tree.css("form")))
 
 
-def _tree(html: str) -> LexborHTMLParser:
-    return LexborHTMLParser(_BLOCK.sub("\n<", _shallow(html.replace("\0", ""))))
+def _source(html: str) -> str:
+    """What is given to the parser."""
+    return _BLOCK.sub("\n<", _shallow(html.replace("\0", "")))
 
 
 def _body(tree: LexborHTMLParser) -> str:
@@ -109,7 +123,7 @@ def _body(tree: LexborHTMLParser) -> str:
 
 def html_lines(html: str) -> str:
     """The text of HTML, hidden text too: a newsletter hides the line that it wants to see in the preview."""
-    tree = _tree(html)
+    tree = LexborHTMLParser(_source(html))
     tree.strip_tags(_NOT_TEXT, recursive=True)
     return _body(tree)
 

@@ -32,7 +32,7 @@ from echomox.message.bodystructure import Lists
 from echomox.message.date import parse_date
 from echomox.message.encoded import decode_parameter, decode_words
 from echomox.message.entity import Entity
-from echomox.message.header import DEFAULT, Limits, end_of_header, oversized, read_fields, unfold
+from echomox.message.header import DEFAULT, Limits, by_name, end_of_header, oversized, pairs_of, unfold
 from echomox.message.parameters import parse_type, parse_value, token
 from echomox.message.structure import Part, Structure
 from echomox.message.text import preview
@@ -41,6 +41,8 @@ MAX_BOUNDARY = 250  # RFC 2046 5.1.1 allows 70
 MAX_REFERENCES = 200
 
 _MESSAGE_ID = re.compile(r"<[^<>]++>")
+Pairs = list[tuple[bytes, bytes]]
+
 _FILLING = re.compile(r"\([^()]*+\)|\s+")
 
 
@@ -48,7 +50,18 @@ def parse(data: bytes, limits: Limits = DEFAULT, *, shown: bool = True) -> Struc
     """The Structure of a message. Takes any bytes and never raises on them; time is linear in len(data) times
     depth. shown: with what IMAP shows of it (envelope, body, bodystructure, preview), which takes half of the time."""
     splitter = _Splitter(data, limits)
+    return _structure(splitter, splitter.message(0, "", 0), shown)
+
+
+def parse_with_fields(data: bytes, limits: Limits = DEFAULT) -> tuple[Structure, Pairs]:
+    """`parse` without what is shown, and the fields of the message's header as `header.pairs_of` finds them."""
+    splitter = _Splitter(data, limits)
     root = splitter.message(0, "", 0)
+    return _structure(splitter, root, False), splitter.first
+
+
+def _structure(splitter: _Splitter, root: Entity, shown: bool) -> Structure:
+    data, limits = splitter.data, splitter.limits
     fields = root.fields
     lists = bodystructure.address_lists(fields, limits)
     body, full = bodystructure.structure_of(root, limits) if shown else (b"", b"")
@@ -119,6 +132,8 @@ class _Splitter:
         self.limits = limits
         self.levels: list[_Level] = []
         self.parts = 0
+        self.first: Pairs = []
+        """The fields of the message's own header."""
         self.defects: list[str] = []
 
     def note(self, defect: str) -> None:
@@ -136,8 +151,10 @@ class _Splitter:
         self.parts += 1
         limit = self.levels[-1].at if self.levels else len(data)
         header_end = end_of_header(data, start, limit)
-        fields = read_fields(data, start, header_end, limits)
-        entity = Entity(f"{prefix}{number or 1}", start, header_end, fields)
+        pairs = pairs_of(data, start, header_end, limits)
+        if self.parts == 1:
+            self.first = pairs
+        entity = Entity(f"{prefix}{number or 1}", start, header_end, by_name(pairs, limits))
         self._describe(entity, digest)
         kind = entity.type.lower()
         if kind == b"multipart":

@@ -40,6 +40,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Product = Callable[[Floats, Floats, Floats], object]
+"""x, W transposed, where to put the product of each row of x."""
 
 BLOCK = 50
 SIZE = 100
@@ -201,9 +203,14 @@ class Reservoir:
         self.weights = weights
         self.dynamics = dynamics
         self.size = weights.size
-        self._leak = dynamics.leak / dynamics.steps  # a step of length h with leak a is one of length 1 with leak h a
-        self._radius = np.float32(dynamics.radius)
+        leak = dynamics.leak / dynamics.steps  # a step of length h with leak a is one of length 1 with leak h a
+        # Arrays, for NumPy takes longer to make them of numbers than to multiply a hundred of those.
+        self._radius, self._half, self._whole, self._sixth = (
+            np.array(factor, np.float32) for factor in (dynamics.radius, leak / 2.0, leak, leak / 6.0)
+        )
         self._wt, self._wt_in = weights.w.T, weights.w_in.T  # where they stand: shared with other processes
+        # Both are BLAS's matrix times vector; of a part of a matrix `dot` would make a copy, in another order.
+        self._product: Product = np.dot if weights.w.flags.c_contiguous else np.matmul
 
     def run(self, sequences: Sequence[Floats]) -> Floats:
         """(sequences, POOLS * size): mean, last and spread of each; all 0 for one without steps.
@@ -227,7 +234,7 @@ class Reservoir:
         return made
 
     def _advance(self, sequences: Sequence[Floats], lengths: Sequence[int], start: Floats | None = None) -> Floats:
-        """(steps, rows, size). lengths: falling, none 0."""
+        """(steps, rows, size); 0 past the end of a row. lengths: falling, none 0."""
         rows, steps = len(sequences), lengths[0]
         u = np.zeros((steps, rows, 1, self.weights.inputs), np.float32)
         for row, (sequence, length) in enumerate(zip(sequences, lengths)):
@@ -238,61 +245,91 @@ class Reservoir:
             states[0, 0, 0] = start
         step = self._rk4 if self.dynamics.integrator == "rk4" else self._euler
         work = np.empty((3, rows, 1, self.size), np.float32)
-        active = rows
-        for t in range(steps):
+        active, t = rows, 0
+        while t < steps:
             while lengths[active - 1] <= t:
                 active -= 1
-            x, after = states[t, :active], states[t + 1, :active]
-            for _ in range(self.dynamics.steps):
-                step(x, drive[t, :active], after, work[:, :active])
-                x = after
+            until = lengths[active - 1]
+            if active > 1:
+                moved, driven, spare = states[:, :active], drive[:, :active], work[:, :active]
+            else:  # the same without the other axes, which cost more than what stands in them
+                moved, driven, spare = states[:, 0, 0], drive[:, 0, 0], work[:, 0, 0]
+            product = np.matmul if active > 1 else self._product
+            step(moved[t : until + 1], driven[t:until], tuple(spare), product)
+            t = until
         return states[1:, :, 0]
 
-    def _slope(self, x: Floats, drive: Floats, out: Floats) -> None:
-        """out = -x + tanh(drive + W x)."""
-        np.matmul(x, self._wt, out=out)
-        np.multiply(out, self._radius, out=out)
-        np.add(out, drive, out=out)
-        np.tanh(out, out=out)
-        np.subtract(out, x, out=out)
-
-    def _euler(self, x: Floats, drive: Floats, out: Floats, work: Floats) -> None:
+    def _euler(self, states: Floats, drive: Floats, work: tuple[Floats, ...], product: Product) -> None:
+        """As _rk4."""
+        wt, radius, leak = self._wt, self._radius, self._whole
+        multiply, add, subtract, tanh = np.multiply, np.add, np.subtract, np.tanh
         k = work[0]
-        self._slope(x, drive, k)
-        np.multiply(k, np.float32(self._leak), out=k)
-        np.add(x, k, out=out)
+        x = states[0]
+        for driven, after in zip(drive, states[1:]):
+            for _ in range(self.dynamics.steps):
+                product(x, wt, k)
+                multiply(k, radius, k)
+                add(k, driven, k)
+                tanh(k, k)
+                subtract(k, x, k)
+                multiply(k, leak, k)
+                add(x, k, after)
+                x = after
 
-    def _rk4(self, x: Floats, drive: Floats, out: Floats, work: Floats) -> None:
-        """out = x + (k1 + 2 k2 + 2 k3 + k4) / 6, where total gathers k1 + 2 k2 + 2 k3 without the leak."""
-        leak = self._leak
-        half, whole, sixth = np.float32(leak / 2.0), np.float32(leak), np.float32(leak / 6.0)
+    def _rk4(self, states: Floats, drive: Floats, work: tuple[Floats, ...], product: Product) -> None:
+        """Fills states[1:], of which the first is that before, and drive[i] belongs to states[i + 1].
+
+            x' = x + leak / 6 (k1 + 2 k2 + 2 k3 + k4)        k = -y + tanh(drive + radius W y)
+
+        with y = x for k1, x + leak / 2 k1 for k2, x + leak / 2 k2 for k3 and x + leak k3 for k4. total: their sum. It
+        is written out, for with few rows the number of calls is what costs.
+        """
+        wt, radius, half, whole, sixth = self._wt, self._radius, self._half, self._whole, self._sixth
+        multiply, add, subtract, tanh = np.multiply, np.add, np.subtract, np.tanh
         total, k, y = work
-        self._slope(x, drive, total)
-        np.multiply(total, half, out=y)
-        for factor in (half, whole):
-            np.add(y, x, out=y)
-            self._slope(y, drive, k)
-            np.add(total, k, out=total)
-            np.add(total, k, out=total)
-            np.multiply(k, factor, out=y)
-        np.add(y, x, out=y)
-        self._slope(y, drive, k)
-        np.add(total, k, out=total)
-        np.multiply(total, sixth, out=total)
-        np.add(x, total, out=out)
+        x = states[0]
+        for driven, after in zip(drive, states[1:]):
+            for _ in range(self.dynamics.steps):
+                product(x, wt, total)
+                multiply(total, radius, total)
+                add(total, driven, total)
+                tanh(total, total)
+                subtract(total, x, total)
+                multiply(total, half, y)
+                for factor in (half, whole):
+                    add(y, x, y)
+                    product(y, wt, k)
+                    multiply(k, radius, k)
+                    add(k, driven, k)
+                    tanh(k, k)
+                    subtract(k, y, k)
+                    add(total, k, total)
+                    add(total, k, total)
+                    multiply(k, factor, y)
+                add(y, x, y)
+                product(y, wt, k)
+                multiply(k, radius, k)
+                add(k, driven, k)
+                tanh(k, k)
+                subtract(k, y, k)
+                add(total, k, total)
+                multiply(total, sixth, total)
+                add(x, total, after)
+                x = after
 
 
 def _pool(states: Floats, lengths: NDArray[np.int64]) -> Floats:
     """(sequences, POOLS * size) of states (steps, sequences, size), which are overwritten."""
     number, size = states.shape[1:]
-    ended = np.arange(len(states))[:, None] >= lengths
-    states[ended] = 0.0
     count = lengths.astype(np.float32)[:, None]
     pooled = np.empty((number, POOLS * size), np.float32)
-    mean = np.add.reduce(states, axis=0) / count
-    pooled[:, :size] = mean
-    pooled[:, size : 2 * size] = states[lengths - 1, np.arange(number)]
+    mean, last, spread = pooled[:, :size], pooled[:, size : 2 * size], pooled[:, 2 * size :]
+    last[:] = states[lengths - 1, np.arange(number)]
+    np.divide(np.add.reduce(states, axis=0), count, out=mean)
     np.multiply(states, states, out=states)
-    square = np.add.reduce(states, axis=0) / count
-    pooled[:, 2 * size :] = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    square = np.add.reduce(states, axis=0)
+    square /= count
+    square -= mean * mean
+    np.maximum(square, 0.0, out=square)
+    np.sqrt(square, out=spread)
     return pooled

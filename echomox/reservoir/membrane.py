@@ -37,6 +37,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import exp, fsum, tanh
 from typing import NamedTuple
 
@@ -160,15 +161,23 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """signals, amounts: by name, all of SIGNALS. contents: what each membrane holds at the end, empty ones
+    """signals, amounts: by name, all of SIGNALS. held: what each membrane holds at the end by type, empty ones
     left out. halted: False when MAX_STEPS or MAX_OBJECTS ended it."""
 
     signals: dict[str, float]
     amounts: dict[str, float]
     trace: tuple[Event, ...]
-    contents: dict[str, tuple[Object, ...]]
+    held: dict[str, dict[str, list[Object]]]
     steps: int
     halted: bool
+
+    @property
+    def contents(self) -> dict[str, tuple[Object, ...]]:
+        """What each membrane holds, in the order in which it would be taken."""
+        return {
+            home: tuple(item for kind in sorted(held) for item in sorted(held[kind], key=_first))
+            for home, held in self.held.items()
+        }
 
 
 Value = Callable[[Sequence[Object]], float]
@@ -221,13 +230,17 @@ class _Made(NamedTuple):
     value: Value | float
     into: int
     """Index of the membrane it goes to when it passes: the parent, an inner one, or -1 for here."""
+    leaves: bool
+    """It goes out, and is sure to pass."""
 
 
 class _Compiled(NamedTuple):
     rank: int
     rule: Rule
-    single: str
-    """Type of the only input when any object of it will do; else ""."""
+    first: str
+    """Type of the first input."""
+    single: bool
+    """It is the only one, and any object of the type will do."""
     needs: float
     """Mobility that an object must have for a rule that only moves it; else 0."""
     distinct: bool
@@ -263,6 +276,7 @@ class System:
         self._skin = self._index[SKIN]
         self._names = [membrane.name for membrane in self.membranes]
         self._limits = [m.limit if m.parent else MAX_OBJECTS + 1 for m in self.membranes]
+        self._least = min(self._limits)
         self._looks = [any(m.name in r.membranes and (r.present or r.absent) for r in rules) for m in self.membranes]
         self._rules: list[dict[str, list[_Compiled]]] = [{} for _ in self.membranes]
         ordered = sorted(rules, key=lambda rule: (-rule.priority, rule.name))
@@ -283,7 +297,7 @@ class System:
         sends = len(rule.products) == 1 and not rule.products[0].type and rule.products[0].target == OUT
         carries = simple and sends and not rule.dissolves
         distinct = len(set(types)) == len(types)
-        return _Compiled(rank, rule, types[0] if simple else "", needs, distinct, carries, made)
+        return _Compiled(rank, rule, types[0], simple, needs, distinct, carries, made)
 
     def _made(self, product: Product, home: int) -> _Made:
         into = -1
@@ -295,12 +309,16 @@ class System:
             into = self._index[product.into]
         if not product.type:
             assert isinstance(product.value, int)
-            return _Made(None, product.value, product, 0.0, into)
+            return _Made(None, product.value, product, 0.0, into, False)
         value = _evaluator(product.value)
         fixed = None
         if isinstance(value, float):
             fixed = Object(product.type, _bounded(value), product.charge, product.mobility)
-        return _Made(fixed, -1, product, value, into)
+        leaves = product.target == OUT and self._passes(product.mobility, home)
+        return _Made(fixed, -1, product, value, into, leaves)
+
+    def _passes(self, mobility: float, through: int) -> bool:
+        return mobility > 0.0 and mobility + self.membranes[through].permeability >= 1.0 - ROUNDING
 
     def evolve(self, contents: Mapping[str, Iterable[Object]]) -> Outcome:
         """Runs the system from these objects, by membrane; those of a membrane that does not exist are left
@@ -309,11 +327,9 @@ class System:
         for name in contents:
             at = self._index.get(name)
             if at is not None:
-                held = run.held[at]
-                for item in contents[name]:
-                    if run.total < MAX_OBJECTS:
-                        held.setdefault(item.type, []).append(item)
-                        run.total += 1
+                items = list(islice(contents[name], MAX_OBJECTS - run.total))
+                run.total += len(items)
+                _put(items, run.held[at])
         step, halted = 0, False
         while step < MAX_STEPS and not run.full and not halted:
             step += 1
@@ -323,7 +339,7 @@ class System:
     def _step(self, run: _Run, step: int) -> bool:
         """False when nothing happened any more."""
         before = len(run.trace)
-        for at, held in enumerate(run.held):
+        for at, held in enumerate(run.held if run.total > self._least else ()):
             if held and run.total > self._limits[at]:
                 count = sum(map(len, held.values()))
                 if count > self._limits[at]:
@@ -336,12 +352,16 @@ class System:
         going: list[int] = []
         changed = run.changed
         for at, held in enumerate(run.held):
-            if held and changed[at]:
+            if held and changed[at] and self._rules[at]:
                 worked = len(run.trace)
                 self._evolve(run, step, at, arriving, going)
                 changed[at] = len(run.trace) > worked
         for at, item in arriving:
-            run.held[at].setdefault(item.type, []).append(item)
+            held, kind = run.held[at], item[0]
+            if kind in held:
+                held[kind].append(item)
+            else:
+                held[kind] = [item]
             changed[at] = True
         run.total += len(arriving)
         for at in going:
@@ -353,8 +373,7 @@ class System:
         """Objects and inner membranes go to the parent. What is sent out of an inner one arrives there."""
         parent = run.parent[at]
         moved = [item for name in sorted(run.held[at]) for item in run.held[at][name]]
-        for item in moved:
-            run.held[parent].setdefault(item.type, []).append(item)
+        _put(moved, run.held[parent])
         run.held[at] = {}
         run.changed[parent] = True
         for inner, outer in enumerate(run.parent):
@@ -370,52 +389,45 @@ class System:
         for name in held:
             if name in known:
                 waiting += known[name]
+        if not waiting:
+            return
         if len(waiting) > 1:
             waiting.sort(key=_rank)
         before: dict[str, tuple[Object, ...]] = {}
         if self._looks[at]:
             before = {name: tuple(items) for name, items in held.items()}
         strong, reached = self.membranes[at].strong, 0
+        goal, name, trace = run.parent[at], self._names[at], run.trace
         for compiled in waiting:
-            rule = compiled.rule
-            if rule.inputs[0].type not in held:
+            _, rule, first, single, needs, _, carries, made = compiled
+            if first not in held:
                 continue
             if strong and rule.priority < reached:
                 break
-            uses = self._uses(compiled, held, before)
+            uses = _take_single(first, needs, held) if single else self._uses(compiled, held, before)
             if not uses:
                 continue
             reached = rule.priority
-            if compiled.carries and run.parent[at] >= 0:  # the usual case, shorter
-                goal, name = run.parent[at], self._names[at]
+            if carries and goal >= 0:  # the usual case, shorter
                 for used in uses:
                     arriving.append((goal, used[0]))
-                    run.trace.append(_new(Event, (step, name, rule, used, used, ())))
+                    trace.append(_new(Event, (step, name, rule, used, used, ())))
                 run.total -= len(uses)
                 continue
             run.total -= len(uses) * len(rule.inputs)
             for used in uses:
-                if run.total + len(arriving) + len(compiled.made) > MAX_OBJECTS:
+                if run.total + len(arriving) + len(made) > MAX_OBJECTS:
                     run.full = True
                     return
-                self._apply(run, step, at, compiled, used, arriving)
+                products, stopped = self._apply(run, at, made, used, arriving)
+                trace.append(_new(Event, (step, name, rule, used, products, stopped)))
             if rule.dissolves and at not in going:
                 going.append(at)
 
     def _uses(
         self, compiled: _Compiled, held: dict[str, list[Object]], before: Mapping[str, tuple[Object, ...]]
     ) -> list[tuple[Object, ...]]:
-        """Takes the inputs out, for every time the rule can work."""
-        if compiled.single:
-            items = held.pop(compiled.single)
-            if compiled.needs > 0.0:
-                blocked = [item for item in items if item.mobility < compiled.needs]
-                if blocked:
-                    held[compiled.single] = blocked
-                    items = [item for item in items if item.mobility >= compiled.needs]
-            if len(items) > 1:
-                items.sort(key=_first)
-            return [(item,) for item in items]
+        """Takes the inputs out, for every time a rule can work that is not `single`."""
         rule = compiled.rule
         if rule.present and not all(_any(pattern, before) for pattern in rule.present):
             return []
@@ -431,12 +443,13 @@ class System:
         return _take_all(rule.inputs, held) if compiled.distinct else _take_each(rule.inputs, held)
 
     def _apply(
-        self, run: _Run, step: int, at: int, compiled: _Compiled, used: tuple[Object, ...],
+        self, run: _Run, at: int, made: tuple[_Made, ...], used: tuple[Object, ...],
         arriving: list[tuple[int, Object]],
-    ) -> None:  # fmt: skip
-        made: list[Object] = []
+    ) -> tuple[tuple[Object, ...], tuple[Object, ...]]:  # fmt: skip
+        """Makes the products once: (all of them, those that were stopped)."""
+        found: list[Object] = []
         stopped: tuple[Object, ...] = ()
-        for fixed, place, product, value, into in compiled.made:
+        for fixed, place, product, value, into, leaves in made:
             if fixed is not None:
                 item = fixed
             elif place >= 0:
@@ -444,16 +457,16 @@ class System:
             else:
                 amount = value if isinstance(value, float) else value(used)
                 item = _new(Object, (product.type, _bounded(amount), product.charge, product.mobility))
-            made.append(item)
+            found.append(item)
             if into < 0:
                 arriving.append((at, item))
                 continue
-            goal = self._passage(run, at, into, product.target, item)
+            goal = run.parent[at] if leaves else self._passage(run, at, into, product.target, item)
             if goal >= 0:
                 arriving.append((goal, item))
                 if goal == at:
                     stopped += (item,)
-        run.trace.append(_new(Event, (step, self._names[at], compiled.rule, used, tuple(made), stopped)))
+        return tuple(found), stopped
 
     def _passage(self, run: _Run, at: int, into: int, target: str, item: Object) -> int:
         """Where a product arrives: the goal, or `at` if it is held back; -1 outside of the skin."""
@@ -463,9 +476,7 @@ class System:
             goal = through = into
             if run.parent[into] != at:
                 return at
-        if item.mobility <= 0.0 or item.mobility + self.membranes[through].permeability < 1.0 - ROUNDING:
-            return at
-        return goal
+        return goal if self._passes(item.mobility, through) else at
 
     def _outcome(self, run: _Run, steps: int, halted: bool) -> Outcome:
         skin = run.held[self._skin]
@@ -479,20 +490,24 @@ class System:
                 signals[name] = tanh(amount / SCALE)
             else:
                 signals[name] = 1.0 - exp(-max(0.0, amount) / SCALE)
-        contents = {
-            self.membranes[at].name: tuple(item for name in sorted(held) for item in sorted(held[name], key=_first))
-            for at, held in enumerate(run.held)
-            if held
-        }
-        return Outcome(signals, amounts, tuple(run.trace), contents, steps, halted)
+        left = {name: held for name, held in zip(self._names, run.held) if held}
+        return Outcome(signals, amounts, tuple(run.trace), left, steps, halted)
 
 
 _new = tuple.__new__
 """Makes Event and Object without the detour over keyword arguments; the hot path only."""
 
 
-def _rank(compiled: _Compiled) -> int:
-    return compiled.rank
+_rank = operator.itemgetter(0)
+
+
+def _put(items: Iterable[Object], held: dict[str, list[Object]]) -> None:
+    for item in items:
+        kind = item[0]
+        if kind in held:
+            held[kind].append(item)
+        else:
+            held[kind] = [item]
 
 
 def _first(item: Object) -> tuple[float, int, float]:
@@ -502,6 +517,19 @@ def _first(item: Object) -> tuple[float, int, float]:
 
 def _any(pattern: Pattern, before: Mapping[str, tuple[Object, ...]]) -> bool:
     return any(pattern.fits(item) for item in before.get(pattern.type, ()))
+
+
+def _take_single(kind: str, needs: float, held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:
+    """Takes all objects of a type that move enough."""
+    items = held.pop(kind)
+    if len(items) == 1 and items[0][3] >= needs:  # the usual case, shorter
+        return [(items[0],)]
+    blocked = [item for item in items if item.mobility < needs]
+    if blocked:
+        held[kind] = blocked
+        items = [item for item in items if item.mobility >= needs]
+    items.sort(key=_first)
+    return [(item,) for item in items]
 
 
 def _take_all(inputs: tuple[Pattern, ...], held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:

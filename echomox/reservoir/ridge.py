@@ -184,19 +184,29 @@ def equations(
     """(A, b) of the normal equations A w = b; see the module. columns: of x that are used, all if None; the constant
     is the last of w. prior: w0. Both kinds must have been seen."""
     sums, products = statistics.sums()
-    chosen = np.arange(statistics.width) if columns is None else np.asarray(columns)
-    number = statistics.total
-    a = np.empty((len(chosen) + 1, len(chosen) + 1))
-    a[:-1, :-1] = products[np.ix_(chosen, chosen)] / (UNIT * UNIT * number)
-    a[-1, :-1] = a[:-1, -1] = sums.sum(axis=0)[chosen] / (UNIT * number)
+    width, number = statistics.width, statistics.total
+    a = np.empty((width + 1, width + 1))
+    np.divide(products, UNIT * UNIT * number, out=a[:-1, :-1])
+    a[-1, :-1] = a[:-1, -1] = sums.sum(axis=0) / (UNIT * number)
     a[-1, -1] = 1.0
-    b = np.zeros(len(chosen) + 1)
+    b = np.zeros(width + 1)
+    square = np.empty_like(a)
     for kind, count in enumerate(statistics.counts):
-        mean = np.append(sums[kind][chosen] / (UNIT * count), 1.0)
-        a += (0.5 - count / number) * np.outer(mean, mean)
+        mean = np.append(sums[kind] / (UNIT * count), 1.0)
+        np.multiply(mean[:, None], mean, out=square)
+        square *= 0.5 - count / number
+        a += square
         b += 0.5 * TARGETS[kind] * mean
-    a.flat[:: len(a) + 1] += ridge / number
+    a.flat[:: width + 2] += ridge / number
+    if columns is not None:
+        a, b = part(a, b, columns)
     return a, b if prior is None else b + ridge / number * prior
+
+
+def part(a: Doubles, b: Doubles, columns: Sequence[int] | Integers) -> tuple[Doubles, Doubles]:
+    """Of the equations for all columns, those for some and the constant: the same bits as made for these alone."""
+    kept = np.append(np.asarray(columns, np.int64), -1)
+    return a[kept[:, None], kept], b[kept]
 
 
 def solve(
@@ -204,11 +214,23 @@ def solve(
 ) -> Doubles | None:
     """The read-out w, the constant's weight last. None while one kind has never been seen, unless there is a prior:
     then the prior."""
+    return solve_parts(statistics, ridge, [(columns, prior)])[0]
+
+
+def solve_parts(
+    statistics: Statistics, ridge: float, wanted: Sequence[tuple[Sequence[int] | Integers | None, Doubles | None]]
+) -> list[Doubles | None]:
+    """`solve` for several (columns, prior)."""
     if min(statistics.counts) < 1:
-        return prior
-    a, b = equations(statistics, ridge, columns, prior)
-    solved: Doubles = np.linalg.solve(a, b).astype(np.float64, copy=False)
-    return solved
+        return [prior for _, prior in wanted]
+    whole, right = equations(statistics, ridge)
+    found: list[Doubles | None] = []
+    for columns, prior in wanted:
+        a, b = (whole, right) if columns is None else part(whole, right, columns)
+        if prior is not None:
+            b = b + ridge / statistics.total * prior
+        found.append(np.linalg.solve(a, b).astype(np.float64, copy=False))
+    return found
 
 
 def fixed_point(weights: Doubles) -> Integers:

@@ -6,7 +6,11 @@ its judge on its Unix socket; the driver writes requests that were encoded befor
 and counts answers, which costs it a few percent of a core.
 
     rate        verdicts a second, and verdicts a second of the classifiers' own processor time
-    latency     of single messages that come at random times, at half of the rate that was measured
+    times one   two processes together, by each alone just before and after: the median of the runs' ratios. of
+                processor time: what it would be if nothing else ran, of what each verdict cost
+    latency     of single messages that come at random times, at half of the rate that was measured: asked of one
+                process, and of as many as the server starts, one a core, where each goes to the process that owes
+                least, as `ClassifierPool` does. late: how much after its time the driver sent, counted as latency too
 
 Run by `make bench`, or alone: python -m tests.bench --only filter:
 """
@@ -16,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import select
 import shutil
@@ -54,18 +59,25 @@ ACCOUNTS = 32
 """For the row of memory."""
 
 
+CORES = os.cpu_count() or 1
+
+
 class Row(NamedTuple):
+    """ratio: by how much all processes do more than one."""
+
     name: str
     stages: str
     processes: int = 1
     latency: bool = False
+    ratio: bool = False
 
 
 ROWS = (
     Row("filter: Bayes only", "bayes"),
     Row("filter: everything", "all"),
-    Row("filter: everything, 2 processes", "all", 2),
-    Row("filter: everything, one by one at half load", "all", 1, True),
+    Row("filter: everything, 2 processes", "all", 2, ratio=True),
+    Row("filter: everything, half load, all classifiers", "all", CORES, latency=True),
+    Row("filter: everything, half load, one process", "all", 1, latency=True),
 )
 MEMORY = "filter: memory of an account in a classifier"
 TRAINING = "filter: training"
@@ -226,28 +238,45 @@ def throughput(place: Place, peers: Sequence[Peer], seconds: float) -> dict[str,
     }
 
 
-def latency(place: Place, peer: Peer, rate: float, seconds: float) -> dict[str, float]:
-    """Milliseconds from request to answer; requests come as a Poisson process."""
+def times_one(place: Place, peers: Sequence[Peer], seconds: float) -> dict[str, float]:
+    """All of them, and by how much they do more than each alone, measured before and after for as long."""
+    first = throughput(place, peers[:1], seconds / 2)
+    together = throughput(place, peers, seconds)
+    last = throughput(place, peers[-1:], seconds / 2)
+    alone = {key: (first[key] + last[key]) / 2.0 for key in first}
+    ratio = together["rate"] / alone["rate"]
+    return together | {"times_one": ratio, "times_of_cpu": len(peers) * alone["cpu_ms"] / together["cpu_ms"]}
+
+
+def latency(place: Place, peers: Sequence[Peer], rate: float, seconds: float) -> dict[str, float]:
+    """Milliseconds from request to answer; requests come as a Poisson process, each to the peer that owes least, of
+    equals the next in turn."""
     draw = random.Random(1)
-    waiting: list[float] = []
+    waiting: dict[Peer, list[float]] = {peer: [] for peer in peers}
+    links = {peer.link: peer for peer in peers}
     times: list[float] = []
+    late: list[float] = []
     due, number = time.perf_counter(), 0
     end = due + seconds
-    while due < end or waiting:
+    while due < end or any(waiting.values()):
         now = time.perf_counter()
         if due < end and now >= due:
+            turn = number % len(peers)
+            peer = min([*peers[turn:], *peers[:turn]], key=lambda one: len(waiting[one]))
             peer.link.sendall(place.requests[number % len(place.requests)])
-            waiting.append(due)
+            waiting[peer].append(due)
+            late.append(1000 * (now - due))
             number += 1
             due += draw.expovariate(rate)
         pause = max(0.0, due - time.perf_counter()) if due < end else None
-        if select.select([peer.link], [], [], pause)[0]:
+        for link in select.select(list(links), [], [], pause)[0]:
+            peer = links[link]
             count, now = peer.answers(), time.perf_counter()
-            times += [1000 * (now - start) for start in waiting[:count]]
-            del waiting[:count]
-    times.sort()
+            times += [1000 * (now - start) for start in waiting[peer][:count]]
+            del waiting[peer][:count]
     quantile = statistics.quantiles(times, n=100)
-    return {"rate": rate, "p50": quantile[49], "p99": quantile[98], "max": times[-1]}
+    lateness = statistics.quantiles(late, n=100)[98]
+    return {"rate": rate, "p50": quantile[49], "p99": quantile[98], "max": max(times), "late_p99": lateness}
 
 
 def memory(place: Place) -> dict[str, float]:
@@ -294,19 +323,9 @@ def run(words: Sequence[str], runs: int, seconds: float) -> list[dict[str, Any]]
         return results
     with tempfile.TemporaryDirectory(prefix="echomox-bench-") as scratch:
         place = prepare(Path(scratch))
-        single = 0.0
         for row in [row for row in ROWS if row.name in wanted]:
-            with serving(place, row.stages, row.processes) as peers:
-                throughput(place, peers, 1.0)  # warms up
-                found = [throughput(place, peers, seconds) for _ in range(runs)]
-                merged = {key: statistics.median([one[key] for one in found]) for key in found[0]}
-                if row.latency:
-                    merged = latency(place, peers[0], merged["rate"] / 2, seconds * runs)
-            if row.processes == 1 and row.stages == "all" and not row.latency:
-                single = merged["rate"]
-            if row.processes > 1 and single:
-                merged["times_one"] = merged["rate"] / single
-            results.append({"row": row.name, "source": place.source} | {k: round(v, 3) for k, v in merged.items()})
+            found = {key: round(value, 3) for key, value in _measured(row, place, runs, seconds).items()}
+            results.append({"row": row.name, "source": place.source} | found)
             print(line(results[-1]), flush=True)
         if MEMORY in wanted:
             results.append({"row": MEMORY} | {key: round(value, 1) for key, value in memory(place).items()})
@@ -320,6 +339,19 @@ def run(words: Sequence[str], runs: int, seconds: float) -> list[dict[str, Any]]
     return results
 
 
+def _measured(row: Row, place: Place, runs: int, seconds: float) -> dict[str, float]:
+    """The medians over the runs."""
+    with serving(place, row.stages, row.processes) as peers:
+        throughput(place, peers, 1.0)  # warms up
+        found = []
+        for _ in range(runs):
+            found.append((times_one if row.ratio else throughput)(place, peers, seconds))
+            if row.latency:
+                found[-1] |= latency(place, peers, found[-1]["rate"] / 2, seconds)
+        merged = {key: statistics.median([one[key] for one in found]) for key in found[0]}
+    return merged | {"processes": float(row.processes)}
+
+
 def line(result: dict[str, Any]) -> str:
     name = f"{result['row']:<48}"
     if "private_kib" in result:
@@ -330,10 +362,11 @@ def line(result: dict[str, Any]) -> str:
         notes += f"; anew {result['retrain_rate']:,.0f}/s; one correction {result['correction_cpu_ms']} ms"
         return f"{name}{result['outbox_rate']:>10,.0f}/s{'':>8}  {notes}"
     if "p99" in result:
-        return f"{name}{result['rate']:>10,.0f}/s{'':>8}  p50 {result['p50']} ms, p99 {result['p99']} ms"
+        notes = f"p50 {result['p50']} ms, p99 {result['p99']} ms; {result['processes']:.0f} processes"
+        return f"{name}{result['rate']:>10,.0f}/s{'':>8}  {notes}; driver late by {result['late_p99']} ms (p99)"
     notes = f"{result['rate_of_a_core']:,.0f}/s of a core; {result['source']}; driver {result['driver_cores']} cores"
     if "times_one" in result:
-        notes += f"; {result['times_one']} times one process"
+        notes += f"; {result['times_one']} times one process, {result['times_of_cpu']} of processor time"
     return f"{name}{result['rate']:>10,.0f}/s{result['cpu_ms']:>8.2f}  {notes}"
 
 

@@ -23,6 +23,7 @@ from echomox.filter.features import Envelope, Features, read
 from echomox.filter.training import Pupil
 from echomox.filter.trial import silent
 from echomox.filter.words import Writer, junk_path
+from workers.classifier import settle
 
 CORRECTIONS = 100
 Lessons = Sequence[tuple[bytes, str]]
@@ -50,8 +51,8 @@ def training(directory: Path, lessons: Lessons) -> dict[str, float]:
     source, labels = Files(directory, lessons), {number: label for number, (_, label) in enumerate(lessons)}
     bulk = dict(list(labels.items())[:-CORRECTIONS])
     writer = Writer(junk_path(directory, "account"))
-    gc.collect()
-    gc.freeze()
+    usual = gc.get_threshold()
+    settle()  # as the trainer's process does
     try:
         found: dict[str, float] = {}
         with _timed(found, "outbox", len(bulk)), _lesson(writer, source) as pupil:
@@ -64,6 +65,7 @@ def training(directory: Path, lessons: Lessons) -> dict[str, float]:
             pupil = Pupil(writer, source, JunkFilter(), silent())
         times = [_correction(writer, pupil, number, labels[number]) for number in labels if number not in bulk]
     finally:
+        gc.set_threshold(*usual)
         gc.unfreeze()
         writer.close()
     return found | {"correction_cpu_ms": 1000 * statistics.median(times)}

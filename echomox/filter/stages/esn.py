@@ -290,11 +290,13 @@ class EsnLearner:
 
     def publish(self, state: State) -> bytes:
         statistics = state.statistics
+        prior = self._prior
+        wanted = [
+            (None if size == SIZE else columns(size), None if prior is None else prior[[*columns(size), -1]])
+            for size in SIZES
+        ]
         weights = {}
-        for size in SIZES:
-            chosen = columns(size)
-            prior = None if self._prior is None else self._prior[[*chosen, -1]]
-            solved = ridge.solve(statistics, state.shape.ridge, chosen, prior)
+        for size, solved in zip(SIZES, ridge.solve_parts(statistics, state.shape.ridge, wanted)):
             if solved is not None:
                 weights[size] = ridge.fixed_point(solved).astype("<i8").tobytes()
         scale = statistics.scale

@@ -38,6 +38,7 @@ from echomox.ipc.schema import Evidence
 from echomox.message.encoded import decode_words
 
 NAME = "ngrams"
+GAPS = "ngrams.gaps"
 BITS = 17
 TABLE = 1 << BITS
 HEAD_BYTES = 1500
@@ -73,12 +74,12 @@ def head_bytes(fields: Sequence[tuple[str, bytes]], limit: int = HEAD_BYTES) -> 
         value = value[:FIELD_BYTES]
         if b"=?" in value:
             value = decode_words(value).encode("utf-8", "replace")
-        line = name.encode("utf-8", "replace") + b":" + value.lower()
+        line = b"%b:%b" % (name.encode("utf-8", "replace"), value)
         lines.append(line)
         size += len(line) + 1
         if size >= limit:
             break
-    return b"\n".join(lines)[:limit]
+    return b"\n".join(lines)[:limit].lower()
 
 
 def body_bytes(features: Features, limit: int = BODY_BYTES) -> bytes:
@@ -118,6 +119,14 @@ def indices(features: Features, ngrams: int) -> Indices:
     return found
 
 
+def gaps(features: Features, ngrams: int) -> bytes:
+    """`indices` as a contribution has them; remembered too."""
+    made: bytes | None = features.memo.get((GAPS, ngrams))
+    if made is None:
+        made = features.memo[GAPS, ngrams] = packed(indices(features, ngrams))
+    return made
+
+
 # -- the stage -----------------------------------------------------------------
 
 
@@ -142,13 +151,21 @@ def run(features: Features, context: Context) -> Evidence:
 # -- the learner ---------------------------------------------------------------
 
 
-def pack(step: int, found: Indices) -> bytes:
+def packed(found: Indices) -> bytes:
     """A gap g from the feature before is g // 255 bytes of 255 and one of g % 255."""
-    gaps = np.diff(found.astype(np.int64), prepend=-1) - 1
-    many, rest = np.divmod(gaps, _GAP)
-    out = np.full(int(many.sum()) + len(found), _GAP, np.uint8)
-    out[np.cumsum(many + 1) - 1] = rest
-    return _STEP.pack(step) + out.tobytes()
+    distance = found.astype(np.int32)
+    distance[1:] -= distance[:-1] + np.int32(1)
+    many, rest = np.divmod(distance, np.int32(_GAP))
+    many += 1
+    ends = np.cumsum(many, dtype=np.int64)
+    out = np.full(int(ends[-1]) if len(ends) else 0, _GAP, np.uint8)
+    out[ends - 1] = rest
+    return out.tobytes()
+
+
+def pack(step: int, found: Indices) -> bytes:
+    """A contribution."""
+    return _STEP.pack(step) + packed(found)
 
 
 def unpack(contribution: bytes) -> tuple[int, Indices]:
@@ -192,7 +209,7 @@ class NgramsLearner:
         target = 1.0 - SOFT if label == "spam" else SOFT
         value = max(-LIMIT, min(LIMIT, score(state, found)))
         error = target - 1.0 / (1.0 + exp(-value))
-        return pack(round(RATE * SCALE * error / sqrt(len(found))), found)
+        return _STEP.pack(round(RATE * SCALE * error / sqrt(len(found)))) + gaps(features, context.ngrams)
 
     def add(self, state: Weights, label: str, contribution: bytes) -> None:
         step, found = unpack(contribution)

@@ -1,7 +1,8 @@
 """The reputation stage: what the account has said before of the sender, and of those like it (F08, F22, F23).
 
-First the lists the user wrote (`allow`, then `block`, in `junk_filter`): they decide alone. A mail whose DMARC check
-failed is not let in by `allow`: its From is not to be believed.
+First the lists of senders: the user's own (`allow`, then `block`, in `junk_filter`), the domain's, the server's
+(config.senderlists); the first that has the sender decides alone, and the reason says whose it is. A mail whose DMARC
+check failed is not let in by `allow`: its From is not to be believed.
 
 Then, from the most exact to the widest, what trained messages had: the address in From, its domain, the domain
 above it that belongs to one owner, the address the mail came from, and its net (IPv4 /24, IPv6 /48). The first step
@@ -29,6 +30,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from echomox.config.schema import JunkFilter
+from echomox.config.senderlists import decided_by
 from echomox.dns.psl import organisational_domain
 from echomox.filter.combine import DECIDES
 from echomox.filter.context import Context, Question, no_opinion
@@ -89,26 +91,15 @@ def words(features: Features) -> tuple[str, ...]:
     return tuple([f"{PREFIX}{step}:{value}".replace("\0", "") for step, value in identities(features).items()])
 
 
-def listed(address: str, entries: Sequence[str]) -> bool:
-    """Whether one of "local@domain", "@domain" is about the address; "@example.org" is about its hosts too."""
-    if not address:
-        return False
-    domain = address.rpartition("@")[2]
-    for entry in entries:
-        entry = entry.strip().lower()
-        if entry == address or (entry.startswith("@") and (domain == entry[1:] or domain.endswith("." + entry[1:]))):
-            return True
-    return False
-
-
 def _by_list(address: str, features: Features, settings: JunkFilter) -> Evidence | None:
-    if settings.allow and listed(address, settings.allow):
-        if ("dmarc", "fail") in features.envelope.auth:
-            return None
-        return Evidence(NAME, LISTED, DECIDES, (f"allow list {address}",))
-    if settings.block and listed(address, settings.block):
-        return Evidence(NAME, 1.0 - LISTED, DECIDES, (f"block list {address}",))
-    return None
+    found = decided_by(address, settings)
+    if found is None:
+        return None
+    kind, where = found
+    if kind == "allow" and ("dmarc", "fail") in features.envelope.auth:
+        return None
+    reason = f"{kind} list of {where} {address}" if where else f"{kind} list {address}"
+    return Evidence(NAME, LISTED if kind == "allow" else 1.0 - LISTED, DECIDES, (reason,))
 
 
 def _written_to(

@@ -4,14 +4,16 @@ import os
 import signal
 import sqlite3
 
+import numpy as np
 import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import ahead, training
-from echomox.filter.ahead import CHUNK, WORTH, Ahead, Raw
+from echomox.filter.ahead import CHUNK, WORTH, Ahead, Raw, prepared, unpacked
+from echomox.filter.evidence import outline
 from echomox.filter.features import Envelope, read
 from echomox.filter.learners import METHOD, Method
-from echomox.filter.stages import STAGES, esn
+from echomox.filter.stages import STAGES, esn, ngrams
 from echomox.filter.training import Pupil
 from echomox.filter.trial import silent
 from echomox.filter.words import Writer, junk_path
@@ -156,3 +158,31 @@ def test_a_message_that_cannot_be_read_spoils_no_other(monkeypatch):
     with Ahead(Source().fetch, list(range(60)), 2, STAGES, lambda *what: failed.append(what)) as one:
         assert [one(message) is None for message in range(60)] == [n in GONE or n == 20 for n in range(60)]
     assert failed == [(20, "ValueError: no mail")]
+
+
+def arrays(value):
+    """All that stand in what is remembered of a message, in order."""
+    if isinstance(value, np.ndarray):
+        yield value.dtype, value.shape, value.tobytes()
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from arrays(one)
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from arrays(one)
+
+
+def test_what_is_remembered_of_a_message_arrives_as_it_was_made():
+    source = Source()
+    for message in (1, 6, 20, 21):
+        raw = source.fetch(message)
+        (one,) = prepared([raw], 2, STAGES)
+        found, wanted = unpacked(one, raw.envelope), read(raw.data, raw.envelope)
+        for features in (found, wanted):
+            outline(features, 2), ngrams.gaps(features, 2)
+        kept = [key for key in wanted.memo if key in found.memo]
+        assert len(kept) == len(wanted.memo) >= 3
+        for key in kept:
+            assert list(arrays(found.memo[key])) == list(arrays(wanted.memo[key]))
+        assert list(arrays(found.known)) == list(arrays(wanted.known)) != []
+        assert found.memo[ngrams.GAPS, 2] == wanted.memo[ngrams.GAPS, 2]

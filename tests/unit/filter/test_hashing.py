@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from echomox.filter import hashing
 from echomox.filter.features import hash_together, read
-from echomox.filter.hashed import hashed, strings
+from echomox.filter.hashed import FEW, hashed, strings
 from echomox.filter.tokens import Text
 from tests.unit.filter.test_tokens import HEAD, HTML, NASTY, mail
 
@@ -72,3 +73,17 @@ def test_together_and_alone_are_the_same(ngrams):
         assert found.distinct.tobytes() == alone.distinct.tobytes()
         assert (found.at, found.words) == (alone.at, alone.words)
         assert hashing.hashes(one.words(ngrams)).tolist() == one.hashed(ngrams).tolist()
+
+
+ODD = Text(["ü", "a\0b"], [("t:", []), ("", ["x"]), ("t:", ["a", "\ud800"]), ("", []), ("", ["a", "b", "c", "größe"])])
+
+
+@pytest.mark.parametrize("text", [TEXT, ODD, Text([], []), Text(["a"], []), Text([], [("", [])])])
+@pytest.mark.parametrize("ngrams", [1, 2, 3])
+def test_strings_are_the_same_whether_few_or_many_are_asked_for(text, ngrams):
+    (found,) = hashed([text], ngrams)
+    places = np.arange(len(found.hashes) - 1)
+    wanted = strings(text, found, np.tile(places, FEW + 1))[: len(places)]
+    assert hashing.hashes(wanted).tolist() == found.hashes[:-1].tolist()
+    assert [strings(text, found, places[at : at + 1])[0] for at in places.tolist()] == wanted
+    assert all("\0" not in token for token in wanted)

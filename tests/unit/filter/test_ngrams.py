@@ -107,3 +107,11 @@ def test_what_is_published_is_bounded():
     state[:2] = (10**6, -(10**6))
     assert LEARNER.decode(LEARNER.publish(state))[:3].tolist() == [32767, -32768, 0]
     assert (LEARNER.load(LEARNER.dump(state)) == state).all()
+
+
+def test_a_contribution_is_the_step_and_the_features():
+    features = read(MAIL)
+    step, found = ngrams.unpack(LEARNER.contribution(LEARNER.fresh(), features, context(), "spam"))
+    assert found.tolist() == ngrams.indices(features, context().ngrams).tolist()
+    assert ngrams.pack(step, found) == LEARNER.contribution(LEARNER.fresh(), read(MAIL), context(), "spam")
+    assert ngrams.packed(np.zeros(0, np.uint32)) == b""

@@ -3,6 +3,7 @@
 import pytest
 
 from echomox.config.schema import JunkFilter
+from echomox.config.senderlists import SERVER, AccountFilter, Lists, listed
 from echomox.filter.combine import DECIDES, combine
 from echomox.filter.context import DEFAULTS, Context
 from echomox.filter.features import Envelope, read
@@ -98,7 +99,43 @@ def test_lists_decide_alone(entry):
 def test_a_forged_sender_is_not_let_in():
     found = reputation.run(mail(results=(("dmarc", "fail"),)), context(JunkFilter(allow=("@example.co.uk",))))
     assert found.weight < DECIDES
-    assert not reputation.listed("a@notexample.co.uk", ["@example.co.uk"])
+    assert not listed("a@notexample.co.uk", ["@example.co.uk"])
+
+
+def over(own=None, domain=None, server=None):
+    """Settings of an account with lists of its domain and of the server."""
+    empty = {"allow": (), "block": ()}
+    wider = tuple(
+        Lists(where, **{**empty, **lists}) for where, lists in (("here.example", domain), (SERVER, server)) if lists
+    )
+    return AccountFilter(**(own or {}), wider=wider)
+
+
+SENDER = ("ann@mail.example.co.uk",)
+ALLOW, BLOCK = {"allow": SENDER}, {"block": SENDER}
+
+
+@pytest.mark.parametrize(
+    "settings, reason",
+    [
+        (over(server=BLOCK), "block list of the server ann@mail.example.co.uk"),
+        (over(domain=ALLOW, server=BLOCK), "allow list of here.example ann@mail.example.co.uk"),
+        (over(ALLOW, BLOCK, BLOCK), "allow list ann@mail.example.co.uk"),
+        (over(BLOCK, ALLOW, ALLOW), "block list ann@mail.example.co.uk"),
+        (over(domain={**ALLOW, **BLOCK}), "allow list of here.example ann@mail.example.co.uk"),
+    ],
+)
+def test_the_users_list_comes_before_the_domains_and_that_before_the_servers(settings, reason):
+    found = reputation.run(mail(), context(settings, 0, 0))
+    assert found.reasons == (reason,)
+    assert (found.weight, found.probability < 0.5) == (DECIDES, reason.startswith("allow"))
+
+
+def test_no_list_lets_a_forged_sender_in():
+    forged = mail(results=(("dmarc", "fail"),))
+    for settings in (over(domain=ALLOW), over(server=ALLOW), over(domain=ALLOW, server=BLOCK)):
+        assert reputation.run(forged, context(settings)).weight < DECIDES
+    assert reputation.run(forged, context(over(server=BLOCK))).weight == DECIDES
 
 
 def test_a_friend_whose_mail_is_authentic_decides_alone():

@@ -162,3 +162,16 @@ def test_groups_are_headers_body_and_metadata():
     assert found["headers"]["subject"] == "hi"
     assert found["body"]["links"] == 2 and found["body"]["images"] == 1 and found["body"]["hidden_characters"] > 0
     assert found["metadata"]["remote_ip"] == "192.0.2.1" and found["metadata"]["bytes"] == len(data)
+
+
+@pytest.mark.parametrize("zone", ["+0200", "-0700", "-0700 (PDT)", "+0000 (CEST)"])
+def test_a_usual_date_has_the_tokens_of_its_zone_and_shape(zone):
+    value = f"Mon, 2 Feb 2002 10:00:00 {zone}"
+    found = tokens.header_text([(tokens.field_name(b"Date"), value.encode())]).singles
+    assert found == ["h:Date", f"date:{zone[:5]}", f"date:{tokens.shape(value)}"]
+
+
+def test_long_field_names_are_not_remembered():
+    before = tokens._known_name.cache_info().currsize
+    assert tokens.field_name(b"X-" + b"y" * 100_000).written == "h:X-" + "y" * 38
+    assert tokens._known_name.cache_info().currsize == before

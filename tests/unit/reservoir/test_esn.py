@@ -145,3 +145,19 @@ def test_no_state_is_carried_from_one_message_to_the_next(weights):
     first = reservoir.run([one])
     reservoir.run([other])
     assert np.array_equal(reservoir.run([one]), first)
+
+
+@pytest.mark.parametrize("size", [BLOCK, SIZE])
+@pytest.mark.parametrize("dynamics", [Dynamics(), Dynamics(integrator="euler"), Dynamics(0.1, 0.8, "rk4", 3)])
+@pytest.mark.parametrize("number", [1, 2, 7, 32, 64])
+def test_the_same_bits_alone_and_in_any_batch(weights, size, dynamics, number):
+    """One row is multiplied by another routine than several, and a part of a matrix by another than a whole one."""
+    reservoir = Reservoir(weights.first(size), dynamics)
+    draw = np.random.default_rng(2)
+    sequences = [draw.uniform(-1, 1, (length, INPUTS)).astype(np.float32) for length in draw.integers(0, LONGEST, 64)]
+    together = [reservoir.run(sequences[at : at + number]) for at in range(0, 64, number)]
+    assert np.concatenate(together).tobytes() == reservoir.run(sequences).tobytes()
+    last = slice(size, 2 * size)
+    for sequence, pooled in zip(sequences, np.concatenate(together)):
+        if len(sequence):
+            assert reservoir.states(sequence)[-1].tobytes() == pooled[last].tobytes()
