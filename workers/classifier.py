@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echomox.config.schema import JunkFilter
+from echomox.config.senderlists import filter_of
 from echomox.filter.judge import Judge
 from echomox.filter.stages import esn, membranes, with_own
 from echomox.filter.weights import SharedWeights
@@ -112,8 +113,7 @@ async def run(worker: Worker) -> None:
     log = logger("classifier")
 
     def settings(account: str) -> JunkFilter:
-        found = worker.snapshot().dynamic.accounts.get(account)
-        return found.junk_filter if found else JunkFilter()
+        return filter_of(worker.snapshot().dynamic, account)
 
     network = esn.Network(SharedWeights(worker.weights, log))
     rules = membranes.rules_of(worker.static.filter.rules)

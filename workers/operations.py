@@ -23,6 +23,7 @@ from workers import operations_mail as mail
 from workers import operations_mailboxes as mailboxes
 from workers import operations_queue as queue
 from workers import operations_reports as reports
+from workers import operations_senders as senders
 from workers import operations_server as server
 from workers import operations_tls as tls
 from workers.site import Refused, Site
@@ -72,6 +73,10 @@ OPERATIONS = (
         addresses.ruleset_test,
         {"account": str, "header": str, "mail_from?": str, "to?": str, "verified?": list},
     ),
+    Operation("senders.list", senders.senders_list, senders.WHERE),
+    Operation("senders.add", senders.senders_add, {**senders.WHERE, "list": str, "sender": str}),
+    Operation("senders.remove", senders.senders_remove, {**senders.WHERE, "list?": str, "sender": str}),
+    Operation("senders.test", senders.senders_test, {"account": str, "sender": str}),
     Operation("domain.list", config.domain_list, {}),
     Operation("domain.show", config.domain_show, _NAME),
     Operation("domain.add", config.domain_add, {"name": str, "settings?": dict, "dkim?": bool}),

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from typing import Any
 
+from echomox.config.senderlists import filter_of
 from echomox.errors import ConfigError
 from echomox.filter import stats as known
 from echomox.filter.explain import DETAILS, details
@@ -36,7 +37,8 @@ def explain(site: Site, fields: Fields) -> Answer:
 
 def explain_bytes(site: Site, account: str, data: bytes, wanted: Collection[str] = ()) -> Answer:
     """A message that is in no mailbox, judged for an account. wanted: of DETAILS."""
-    junk_filter = site.account(account).junk_filter
+    site.account(account)
+    junk_filter = filter_of(site.dynamic(), account)
     try:
         rules = rules_of(site.static().filter.rules)
     except ConfigError as error:

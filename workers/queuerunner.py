@@ -103,6 +103,7 @@ async def serve(worker: Worker, log: Log, directory: Path) -> None:
             compose=compose,
             log=log,
             count=worker.count,
+            runners=max(1, worker.static.workers.queuerunner),
         )
     )
     callers: set[asyncio.Task[None]] = set()

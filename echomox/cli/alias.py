@@ -38,7 +38,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     answer = ask(args, "alias.show", address=args.address)
-    return show(args, answer, pairs(answer))
+    reached = [f"{item['address']} ({item['account'] or 'elsewhere'})" for item in answer["reached"]]
+    return show(args, answer, pairs({**answer, "reached": reached}))
 
 
 def run_add(args: argparse.Namespace) -> int:

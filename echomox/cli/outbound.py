@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ async def outside(args: argparse.Namespace) -> AsyncIterator[Outside]:
         resolver = open_resolver(place.static.dns)
     except ValueError as error:
         raise CommandError(f"--resolver: {error}", 2) from None
+    if place.static.dns.resolver == "none":
+        print('echomox: dns.resolver is "none", so every name is unknown; --resolver system asks', file=sys.stderr)
     quiet = Sink()
     quiet.default = 100
     log = Log("cli", sink=quiet)

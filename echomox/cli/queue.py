@@ -164,7 +164,8 @@ def _said(args: argparse.Namespace, answer: dict[str, Any]) -> int:
     count = answer["changed"]
     lines = [f"{count} message{'' if count == 1 else 's'} changed"]
     if answer.get("reports"):
-        lines.append(f"{answer['reports']} reports to senders queued")
+        reports = answer["reports"]
+        lines.append(f"{reports} report{'' if reports == 1 else 's'} to the sender{'' if reports == 1 else 's'} queued")
     show(args, answer, lines)
     left = sorted(set(args.ids) - set(answer["ids"]))
     for number in left:

@@ -26,6 +26,7 @@ from echomox.config.outbound import check_mta_sts, check_outbound
 from echomox.config.queuechecks import check_queue
 from echomox.config.reportchecks import check_report_addresses, check_report_sender, check_reports
 from echomox.config.schema import Account, Certificate, Domain, Dynamic, Listeners, MailAuth, Static, Tls
+from echomox.config.senderlists import check_senders
 from echomox.log import LEVELS
 
 if TYPE_CHECKING:
@@ -267,6 +268,7 @@ def check_dynamic(reader: Reader, dynamic: Dynamic) -> Dynamic:
         _account(reader, name, account, domains, taken)
     checked = check_queue(reader, check_addresses(reader, replace(dynamic, domains=domains), taken))
     check_report_addresses(reader, checked, taken)
+    check_senders(reader, checked)
     return checked
 
 

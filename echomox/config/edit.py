@@ -22,7 +22,7 @@ from echomox.config.load import ConfigProblems, Reader, key_text, load_static, p
 from echomox.config.names import domain_key
 from echomox.config.paths import Paths
 from echomox.config.positions import Path, Statement, key_of, statements
-from echomox.config.schema import Account, Alias, Domain, Dynamic, Ruleset, Static
+from echomox.config.schema import Account, Alias, Domain, Dynamic, Ruleset, Senders, Static
 from echomox.errors import ConfigError
 
 
@@ -82,6 +82,15 @@ class Draft:
         written = self._known("domains", name)
         for path, value in values.items():
             self._set(("domains", written, *path), value)
+
+    def set_server_senders(self, kind: str, entries: tuple[str, ...]) -> None:
+        """kind: "allow" or "block"."""
+        path = ("senders", kind)
+        table = Reader(self.paths.dynamic, self.text.encode()).table
+        if path[0] in table:
+            self._set(path, entries)
+        else:
+            self._append(path[:1], Senders(**{kind: entries}))
 
     # aliases and rulesets
 

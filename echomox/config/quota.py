@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from echomox.config.schema import Dynamic, Limits
+from echomox.config.names import domain_key
+from echomox.config.schema import Account, Dynamic, Limits
 
 
 class Quota(NamedTuple):
@@ -19,11 +20,21 @@ class Quota(NamedTuple):
         return any(self)
 
 
+def home_domain(dynamic: Dynamic, account: Account) -> str:
+    """The domain of an account's first address, however that is spelt; "" without one."""
+    name = account.addresses[0].rpartition("@")[2] if account.addresses else ""
+    if not name or name in dynamic.domains:
+        return name
+    try:
+        return domain_key(name)
+    except ValueError:
+        return ""
+
+
 def quota_of(dynamic: Dynamic, limits: Limits, account: str) -> Quota:
     """account: a configured one; KeyError else."""
     own = dynamic.accounts[account]
-    address = own.addresses[0] if own.addresses else ""
-    domain = dynamic.domains.get(address.rpartition("@")[2])
+    domain = dynamic.domains.get(home_domain(dynamic, own))
     return Quota(
         own.quota or (domain.quota if domain else 0) or limits.quota,
         own.quota_messages or (domain.quota_messages if domain else 0) or limits.quota_messages,

@@ -11,8 +11,9 @@ added, what is over or says something old is removed. So a crash costs nothing, 
 back; it says nothing to the queue. Only messages with the first field are ever removed. Which accounts have such a
 mailbox stands in outbox.json, for those whose option is taken away.
 
-One process of a server does it. It looks again when the queue's database has changed, at most every LOOK seconds, and
-the more seldom the longer a look takes; without an account that wants it, it does not look at all.
+One process of a server does it. It looks again when the queue's database or a mailbox that shows something has changed,
+at most every LOOK seconds, and the more seldom the longer a look takes; without an account that wants it, it does not
+look at all.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Outbox:
         self._generation = -1
         self._seen = -1
         self._again = True
+        self._left: dict[str, int] = {}
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -104,8 +106,9 @@ class Outbox:
         if not self._wanted and not self._known:
             return
         version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._seen and not changed and not self._again:
+        if version == self._seen and not changed and not self._again and self._marks() == self._left:
             return
+        marks = self._marks()  # before what is done now: a client's change meanwhile is seen the next time
         now = time.time()
         waiting, young = await asyncio.to_thread(look_up, connection, list(self._wanted), now)
         for account, name in list(self._known.items()):
@@ -113,8 +116,18 @@ class Outbox:
                 await self._step(connection, account, name, {})
         for account, name in self._wanted.items():
             await self._step(connection, account, name, waiting.get(account, {}))
-        self._seen, self._again = version, young
+        self._seen, self._again, self._left = version, young, marks
         self._write_known()
+
+    def _marks(self) -> dict[str, int]:
+        """The last change of each mailbox that shows something: ours, which costs one more look, or a client's."""
+        found = {}
+        for account, name in self._known.items():
+            try:
+                found[account] = self._engine.open(account).mailbox(name).modseq
+            except StoreError:
+                found[account] = 0  # it is gone
+        return found
 
     def _read_wanted(self) -> bool:
         snapshot = self._host.snapshot()

@@ -2,7 +2,7 @@
 
     direct      MX hosts of the domain (RFC 5321 5.1), each with what DANE (RFC 7672), MTA-STS (RFC 8461) and REQUIRETLS
                 (RFC 8689) ask for; through a SOCKS5 proxy if the transport is one
-    relay       the one host of a transport, with its TLS and login
+    relay       the one host of a transport, with its TLS and login; of kind smtp, DANE for that host's name
 
 DANE goes before MTA-STS (RFC 8461 2). "TLS-Required: No" (RFC 8689 5) switches both off. Hosts are looked up as they
 are needed: those behind one that takes the message cost nothing.
@@ -76,18 +76,30 @@ class Directory:
     # relays
 
     async def _relay(self, job: Job, transport: Transport) -> AsyncGenerator[Target | Missed, None]:
+        port = transport.port or RELAYS[transport.kind]
         try:
             addresses = await self._host_addresses(transport.host, transport.family, job.last_ip)
+            security = await self._relay_security(job, transport, addresses, port)
             login = self._login(transport)
         except (Undeliverable, OSError) as error:
             yield Missed(transport.host, _for_administrator(error))
             return
-        security = _relay_security(transport, demands_tls(job))
-        port = transport.port or RELAYS[transport.kind]
         ladder = (security, PLAIN) if security.level == "opportunistic" else (security,)
         for ip in addresses.values[: self.settings.addresses]:
             endpoints = tuple(Endpoint(transport.host, ip, port, step, login) for step in ladder)
             yield Target(endpoints, Peer(transport.host, None, transport.host, ip), counted=False)
+
+    async def _relay_security(self, job: Job, transport: Transport, addresses: Addresses, port: int) -> Security:
+        """DANE by the host's own name, which the configuration vouches for (RFC 7672 2.2.2), where the transport leaves
+        TLS to us. MTA-STS is of domains, by their MX records, and says nothing of a fixed host. Raises Undeliverable.
+        """
+        said = _relay_security(transport, demands_tls(job))
+        if transport.kind != "smtp" or transport.tls != "default" or not addresses.secure or _ignores_policies(job):
+            return said
+        dane = await self._dane(transport.host, addresses, port)
+        if dane is None or (dane.level != "dane" and said.level == "pkix"):
+            return said
+        return dane
 
     async def _host_addresses(self, name: str, family: str, last_ip: str) -> Addresses:
         """Of a host of ours, named or given as an address."""
@@ -164,7 +176,7 @@ class Directory:
             return (PLAIN,), False
         dane = None
         if hosts.secure and addresses.secure and not _ignores_policies(job):
-            dane = await self._dane(job, host, addresses)
+            dane = await self._dane(host.name, addresses, self.settings.port, job.domain)
         if dane is not None and (dane.level == "dane" or sts is None or sts.mode != "enforce"):
             return self._demanded(job, hosts, host, (dane,)), True
         if sts is None:
@@ -182,11 +194,12 @@ class Directory:
             return (pkix,), True
         return self._demanded(job, hosts, host, (pkix, OPPORTUNISTIC, PLAIN)), True
 
-    async def _dane(self, job: Job, host: Host, addresses: Addresses) -> Security | None:
-        found = await find_tlsa(self.resolver, host.name, addresses, self.settings.port)
+    async def _dane(self, host: str, addresses: Addresses, port: int, *domain: str) -> Security | None:
+        """domain: the next-hop domain, where it is another name than the host's."""
+        found = await find_tlsa(self.resolver, host, addresses, port)
         if not found.records:
             return None
-        names = tuple(dict.fromkeys((found.base, host.name, job.domain)))  # RFC 7672 3.2.2
+        names = tuple(dict.fromkeys((found.base, host, *domain)))  # RFC 7672 3.2.2
         if records := usable(found.records):
             return Security("dane", found.base, names, records, policy="dane")
         return Security("encrypt", found.base, (), found.records, policy="dane")

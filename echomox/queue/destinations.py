@@ -6,8 +6,10 @@ between, is dead for a while, which doubles with every time; then one try finds 
 host cost a handful of connections, and nobody else's turn.
 
 Only trouble of the destination as a whole counts (Outcome.unreachable); a refused recipient or a greylisting does not.
-State: in this process; each runner finds out by itself. Who moves messages by hand wants a try and no guess: the time
-of the file `retry` in the queue's directory says when that was last, and every runner then forgets what is dead.
+State: in this process. Of several runners each has its equal part of a destination's limit, at least one, so that they
+keep to it together; which destinations are dead each finds out by itself. Who moves messages by hand wants a try and no
+guess: the time of the file `retry` in the queue's directory says when that was last, and every runner then forgets what
+is dead.
 """
 
 from __future__ import annotations
@@ -50,11 +52,11 @@ class Hop:
 
 
 class Destinations:
-    """most: highest limit. dead_time, dead_most: seconds, see the module's text."""
+    """most: highest limit of all runners together. dead_time, dead_most: seconds, see the module's text."""
 
-    def __init__(self, most: int = 20, dead_time: float = 60.0, dead_most: float = 900.0) -> None:
-        self._most = most
-        self._initial = min(INITIAL, most)
+    def __init__(self, most: int = 20, dead_time: float = 60.0, dead_most: float = 900.0, runners: int = 1) -> None:
+        self._most = max(1, most // runners)
+        self._initial = min(max(1, INITIAL // runners), self._most)
         self._dead_time = dead_time
         self._dead_most = dead_most
         self._hops: dict[str, Hop] = {}

@@ -22,6 +22,7 @@ from echomox.queue import states, suppression
 from echomox.queue.database import file_path
 from echomox.queue.insert import Placing, Ways, flow_of, insert, settle_flow
 from echomox.queue.model import Attempt, Fate, Outgoing, Report
+from echomox.queue.moves import move_strays
 from echomox.queue.outcome import Outcome
 from echomox.queue.routes import Question
 from echomox.queue.schedule import give_up_time, is_delay_due, next_attempt
@@ -92,11 +93,15 @@ def finish(connection: sqlite3.Connection, holder: str, outcomes: Sequence[Outco
 
 
 def put_off(connection: sqlite3.Connection, hop: str, outcome: Outcome, context: Context) -> Finished:
-    """Up to BULK messages that are due for a destination that is known to be dead: a try each, without trying."""
+    """Up to BULK messages that are due for a destination that is known to be dead: a try each, without trying. Those
+    that have another way by now are moved there instead."""
     done = Finished()
     told: dict[int, list[Fate]] = {}
-    flows = connection.execute("SELECT id FROM flow WHERE hop = ? AND turn <= ?", (hop, context.now)).fetchall()
-    for (flow,) in flows:
+    query = "SELECT id, account FROM flow WHERE hop = ? AND turn <= ?"
+    flows = connection.execute(query, (hop, context.now)).fetchall()
+    moved = 0
+    for flow, account in flows:
+        moved += move_strays(connection, (flow, account, hop), context.ways, context.now, BULK)
         rows = connection.execute(
             f"{_SELECT} WHERE flow = ? AND state = 'queued' AND next_attempt <= ? ORDER BY next_attempt LIMIT ?",
             (flow, context.now, BULK - len(done.statuses)),
@@ -105,7 +110,7 @@ def put_off(connection: sqlite3.Connection, hop: str, outcome: Outcome, context:
             row = dict(zip(_COLUMNS, values))
             _settle(connection, row, replace(outcome, recipient=row["id"]), (context, done, told))
         settle_flow(connection, flow, context.now)
-        if len(done.statuses) >= BULK:
+        if len(done.statuses) + moved >= BULK:
             break
     _report(connection, told, context, done)
     _tidy(connection, told, context, done)

@@ -4,8 +4,8 @@ Accounts take turns; within an account its flows (one per next hop) do, by their
 the end of the line. So neither ten thousand messages of one account nor those to one destination keep others waiting.
 Every step is one search in an index. A hop in `full` is passed over: it has no room, or is not to be tried now.
 
-A flow is named by the hop of its messages when they were last placed; when routes have changed since, a message is
-moved to its right flow when its turn comes.
+A flow is named by the hop of its messages when they were last placed. When routes have changed since, a message goes
+its new way when its turn comes; if there is no room on that way now, it and those behind it are moved (moves.py).
 """
 
 # ruff: noqa: S608  # the texts put into statements are constants of this program
@@ -22,6 +22,7 @@ from typing import Any
 from echomox.queue import holder as holders
 from echomox.queue.database import file_path
 from echomox.queue.insert import Ways, flow_of, settle_flow
+from echomox.queue.moves import move_strays
 from echomox.queue.outcome import Job, JobRecipient
 from echomox.queue.routes import Question, Way
 from echomox.queue.states import LEASED, QUEUED, after
@@ -29,7 +30,9 @@ from echomox.queue.suppression import is_suppressed
 
 STEP = 1e-5  # seconds
 GROUP = 100  # recipients of one transaction
-MOVES = 200  # of messages to other flows, in one look
+SIBLINGS = 1000  # recipients of a message that are looked through for those that go together by a new way
+MOVES = 40  # of messages to other flows, in one look
+STRAYS = 40  # of one flow at once
 _MESSAGE = "id, content, flow, recipient, domain, orcpt, notify, attempts, transport, require_tls, last_ip, interrupted"
 
 
@@ -50,6 +53,8 @@ class Ask:
     last: str = ""
     moves: int = 0
     line: float = 0.0
+    left: dict[int, None] = field(default_factory=dict)
+    """Other flows that messages were taken from, to be settled."""
 
     def __post_init__(self) -> None:
         self.line = self.now
@@ -74,11 +79,14 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class Haul:
-    """wait_until: when there is something to do again, None: not by itself. last: for the next Ask."""
+    """wait_until: when there is something to do again, None: not by itself. last: for the next Ask. moved: whether this
+    look has moved as many messages as one may, and there may be more.
+    """
 
     jobs: list[Leased]
     wait_until: float | None
     last: str
+    moved: bool = False
 
 
 def lease(connection: sqlite3.Connection, ask: Ask, directory: Path) -> Haul:
@@ -100,7 +108,7 @@ def lease(connection: sqlite3.Connection, ask: Ask, directory: Path) -> Haul:
             elif idle > 1:
                 break
         first = ask.now if len(jobs) >= ask.want or ask.moves >= MOVES else next_turn(connection, ask.full)
-    return Haul(jobs, first, ask.last)
+    return Haul(jobs, first, ask.last, ask.moves >= MOVES)
 
 
 def next_turn(connection: sqlite3.Connection, full: Iterable[str]) -> float | None:
@@ -134,35 +142,41 @@ def _serve(connection: sqlite3.Connection, ask: Ask, account: str, directory: Pa
             return None
         job = _take(connection, ask, account, flow, directory)
         settle_flow(connection, flow[0], ask.step())
+        for other in ask.left:
+            settle_flow(connection, other, ask.step())
+        ask.left.clear()
         if job is not None:
             left = ask.room.get(job.hop, ask.default_room) - 1
             ask.room[job.hop] = left
             if left <= 0:
                 ask.full.add(job.hop)
             return job
-        ask.moves += 1
     return None
 
 
 def _take(
     connection: sqlite3.Connection, ask: Ask, account: str, flow: tuple[int, str], directory: Path
 ) -> Leased | None:
+    """The flow's first job; None when it has nothing due, or its messages have been moved."""
     row = connection.execute(
         f"SELECT {_MESSAGE} FROM message WHERE flow = ? AND state = 'queued' AND next_attempt <= ?"
         " ORDER BY next_attempt LIMIT 1",
         (flow[0], ask.line),
     ).fetchone()
     if row is None:
+        ask.moves += 1
         return None
     content = connection.execute("SELECT * FROM content WHERE id = ?", (row[1],)).fetchone()
     names = [column[0] for column in connection.execute("SELECT * FROM content WHERE 0").description]
     values = dict(zip(names, content))
     way = ask.ways(Question(account, values["sender"], row[4], row[7] + 1, row[8]))
-    if way.hop != flow[1]:
-        other = flow_of(connection, account, way.hop, ask.now)
-        connection.execute("UPDATE message SET flow = ? WHERE id = ?", (other, row[0]))
+    if way.hop != flow[1] and way.hop in ask.full:
+        ask.moves += 1 + move_strays(connection, (flow[0], account, flow[1]), ask.ways, ask.now, STRAYS)
         return None
-    rows = _together(connection, ask, row)
+    if way.hop == flow[1]:
+        rows = _together(connection, ask, row)
+    else:
+        rows = _by_new_way(connection, ask, row, (account, values["sender"], way.hop))
     connection.execute(
         f"UPDATE message SET state = '{after(QUEUED, 'lease')}', holder = ?, lease_until = ?"
         " WHERE id IN (SELECT value FROM json_each(?))",
@@ -181,6 +195,26 @@ def _together(connection: sqlite3.Connection, ask: Ask, first: tuple[Any, ...]) 
         " AND transport = ? AND require_tls IS ? AND attempts = ? ORDER BY id != ?, id LIMIT ?",
         (first[1], first[2], ask.line, first[8], first[9], first[7], first[0], GROUP),
     ).fetchall()
+
+
+def _by_new_way(
+    connection: sqlite3.Connection, ask: Ask, first: tuple[Any, ...], by: tuple[str, str, str]
+) -> list[tuple[Any, ...]]:
+    """The same after a change of routes: whatever flows they stand in. by: account, sender, hop."""
+    account, sender, hop = by
+    found = connection.execute(
+        f"SELECT {_MESSAGE} FROM message INDEXED BY message_content"
+        " WHERE content = ? AND state = 'queued' AND next_attempt <= ?"
+        " AND transport = ? AND require_tls IS ? AND attempts = ? ORDER BY id != ?, id LIMIT ?",
+        (first[1], ask.line, first[8], first[9], first[7], first[0], SIBLINGS),
+    ).fetchall()
+    hops = {one[4]: "" for one in found}
+    for domain in hops:
+        hops[domain] = ask.ways(Question(account, sender, domain, first[7] + 1, first[8])).hop
+    rows = [one for one in found if hops[one[4]] == hop][:GROUP]
+    for flow in {one[2] for one in rows} - {first[2]}:
+        ask.left[flow] = None
+    return rows
 
 
 def make_job(

@@ -35,6 +35,8 @@ from echomox.store.disk import Disk
 LOOK = 1.0
 GATHER = 0.002
 """Seconds, while deliveries are under way: what ends meanwhile makes room in one look."""
+PAUSE = 0.01
+"""Seconds, after a look that has moved messages for changed routes: what is under way comes first."""
 TIDY = 30.0
 LEASE_TIME = 6 * 3600.0
 JOB_TIME = 2 * 3600.0
@@ -48,7 +50,8 @@ Deliver = Callable[[Job], Awaitable[Sequence[Outcome]]]
 @dataclass(frozen=True, slots=True)
 class Means:
     """What the runner works with. deliver: for mail to others; deliver_local: answers for recipients that are ours,
-    asked when is_local(domain) and no transport is set. ways: see routes. count: the process's counters.
+    asked when is_local(domain) and no transport is set. ways: see routes. count: the process's counters. runners: how
+    many processes share the queue.
     """
 
     directory: Path
@@ -62,6 +65,7 @@ class Means:
     log: Log
     count: Callable[[str, int], None]
     chance: Callable[[], float] = random.random
+    runners: int = 1
 
 
 class Runner:
@@ -71,7 +75,9 @@ class Runner:
         self._means = means
         self._disk = disk or Disk()
         queue = means.queue
-        self.destinations = Destinations(queue.destination_concurrency, queue.dead_time, queue.dead_time_most)
+        self.destinations = Destinations(
+            queue.destination_concurrency, queue.dead_time, queue.dead_time_most, means.runners
+        )
         self._leases = Committer(means.directory, durable=False, disk=disk)
         self._outcomes = Committer(means.directory, disk=disk)
         self._wake = asyncio.Event()
@@ -163,7 +169,7 @@ class Runner:
             times.append(revival - time.monotonic())
         if len(haul.jobs) == want:  # something will end before that
             return LOOK
-        return max(0.0, min(times))
+        return max(PAUSE if haul.moved else 0.0, min(times))
 
     def _begin(self, leased: Leased) -> None:
         self.destinations.take(leased.hop, time.monotonic())

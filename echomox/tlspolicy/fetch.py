@@ -1,24 +1,20 @@
 """Gets an MTA-STS policy: HTTPS GET of https://mta-sts.DOMAIN/.well-known/mta-sts.txt (RFC 8461 3.3).
 
 The certificate must be valid for the host; redirects are not followed; only 200 with text/plain counts; header,
-body and time are bounded. No proxy, no cookie, no compression, one request a connection: an HTTP client of its own
-because nothing else here needs one, and these bounds are the point.
+body and time are bounded (http.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from echomox.tlspolicy.http import HEADER_LIMIT, BadAnswer, read_body, read_head
 from echomox.tlspolicy.mtasts import BODY_LIMIT, BadPolicy, Policy, parse_policy
 
-HEADER_LIMIT = 16_384  # bytes of status line and header
 PATH = "/.well-known/mta-sts.txt"
-_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\Z")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n\Z")
 _CERTIFICATE = {10: "certificate-expired", 62: "certificate-host-mismatch"}  # X509_V_ERR_*, openssl x509_vfy.h
 _UNTRUSTED = frozenset({2, 18, 19, 20, 21, 27})
 
@@ -79,64 +75,14 @@ class Fetcher:
 async def read_response(reader: asyncio.StreamReader) -> bytes:
     """The body of a proper answer. Raises FetchError for any other."""
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
-        status, *lines = head[:-4].split(b"\r\n")
-        match = _STATUS.match(status)
-        if match is None:
-            raise _bad("the answer is not HTTP")
-        if match[1] != b"200":
-            raise _bad(f"status {match[1].decode()} instead of 200")  # RFC 8461 3.3: no redirects
-        fields: dict[bytes, bytes] = {}
-        for line in lines:
-            name, _, value = line.partition(b":")
-            fields.setdefault(name.strip().lower(), value.strip().lower())
-        if fields.get(b"content-type", b"").partition(b";")[0].rstrip() != b"text/plain":
+        status, fields = await read_head(reader)
+        if status != 200:
+            raise _bad(f"status {status} instead of 200")  # RFC 8461 3.3: no redirects
+        if fields.get(b"content-type", b"").lower().partition(b";")[0].rstrip() != b"text/plain":
             raise _bad("the content type is not text/plain")  # RFC 8461 3.2
-        return await _body(reader, fields)
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        raise _bad("the answer is cut short or has a header too long") from None
-
-
-async def _body(reader: asyncio.StreamReader, fields: dict[bytes, bytes]) -> bytes:
-    if fields.get(b"transfer-encoding", b"identity") != b"identity":
-        if fields[b"transfer-encoding"] != b"chunked":
-            raise _bad("an unknown transfer coding")
-        return await _chunks(reader)
-    length = fields.get(b"content-length")
-    if length is None:
-        return await _until_end(reader)
-    if not re.fullmatch(rb"[0-9]{1,9}", length):
-        raise _bad("the content length is no number")
-    if int(length) > BODY_LIMIT:
-        raise _bad(f"longer than {BODY_LIMIT} bytes")
-    return await reader.readexactly(int(length))
-
-
-async def _until_end(reader: asyncio.StreamReader) -> bytes:
-    body = bytearray()
-    while piece := await reader.read(BODY_LIMIT):
-        body += piece
-        if len(body) > BODY_LIMIT:
-            raise _bad(f"longer than {BODY_LIMIT} bytes")
-    return bytes(body)
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    """RFC 9112 7.1; the trailer is not read, for the connection ends here."""
-    body = bytearray()
-    for _ in range(BODY_LIMIT):
-        match = _CHUNK.match(await reader.readuntil(b"\n"))
-        if match is None:
-            raise _bad("a broken chunk")
-        size = int(match[1], 16)
-        if size == 0:
-            return bytes(body)
-        if len(body) + size > BODY_LIMIT:
-            raise _bad(f"longer than {BODY_LIMIT} bytes")
-        body += await reader.readexactly(size)
-        if await reader.readexactly(2) != b"\r\n":
-            raise _bad("a broken chunk")
-    raise _bad("too many chunks")
+        return await read_body(reader, fields, BODY_LIMIT)
+    except BadAnswer as error:
+        raise _bad(str(error)) from None
 
 
 def _bad(reason: str) -> FetchError:

@@ -18,8 +18,35 @@ from tests.process.harness import Server, command
 POLICY = b"version: STSv1\r\nmode: testing\r\nmx: mail.example.test\r\nmax_age: 86400\r\n"
 
 
+REGISTERED = {
+    "objectClassName": "domain",
+    "ldhName": "example.test",
+    "events": [{"eventAction": "registration", "eventDate": "2001-02-03T04:05:06Z"}],
+    "entities": [{"roles": ["registrar"], "vcardArray": ["vcard", [["fn", {}, "text", "A Registrar"]]]}],
+    "nameservers": [{"ldhName": "ns.example.test"}],
+    "status": ["active"],
+}
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
+    def _rdap(self):
+        """RFC 9224 and RFC 9083, of one domain."""
+        host = self.headers["Host"]
+        found = {
+            "/dns.json": {"services": [[["test"], [f"https://{host}/rdap/"]]]},
+            "/rdap/domain/example.test": REGISTERED,
+        }.get(self.path)
+        body = json.dumps(found or {"errorCode": 404}).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/rdap+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_GET(self):
+        if self.headers["Host"].startswith("rdap.example.test"):
+            self._rdap()
+            return
         right = self.path == "/.well-known/mta-sts.txt" and self.headers["Host"].startswith("mta-sts.example.test")
         self.send_response(200 if right else 404)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
@@ -34,7 +61,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def policy_host(ca):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("mta-sts.example.test").configure_cert(context)
+    ca.issue_cert("mta-sts.example.test", "rdap.example.test").configure_cert(context)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -55,6 +82,8 @@ def world(tmp_path_factory):
         static = root / "config" / "echomox.toml"
         text = static.read_text().replace('resolver = "none"', f'resolver = "{dns.address}"')
         smtp = server.ports["smtp"]
+        url = f"https://rdap.example.test:{https}/dns.json"
+        text = text.replace("[dns]\n", f'[dns]\nrdap_bootstrap = "{url}"\n', 1)
         static.write_text(f'{text}\n[outbound]\nport = {smtp}\nhttps_port = {https}\nca_file = "ca.pem"\n')
 
         def run(*arguments):
@@ -71,6 +100,7 @@ def world(tmp_path_factory):
             mail.example.test.     A     127.0.0.1
             {name}                 TLSA  {value}
             mta-sts.example.test.  A     127.0.0.1
+            rdap.example.test.     A     127.0.0.1
             _mta-sts.example.test. TXT   "v=STSv1; id=abc1;"
             _smtp._tls.example.test. TXT "v=TLSRPTv1; rua=mailto:tls@example.test"
         """)
@@ -162,3 +192,22 @@ def test_a_port_where_nothing_listens(world):
         host = f"mail.example.test:{free.getsockname()[1]}"
         code, text = world("dane", "check", host, "--record", "3 1 1 " + "00" * 32)
     assert (code, "FAIL" in text) == (1, True)
+
+
+def test_what_a_registry_says_of_a_domain(world):
+    code, text = world("--json", "rdap", "mail.Example.test")
+    assert code == 0, text
+    found = json.loads(text)
+    assert (found["domain"], found["registered"], found["registrar"]) == (
+        "example.test", "2001-02-03T04:05:06Z", "A Registrar"
+    )  # fmt: skip
+    assert found["age_days"] > 9000 and found["nameservers"] == ["ns.example.test"] and found["status"] == ["active"]
+    code, text = world("rdap", "example.test", "--steps")
+    assert (code, "got 0.0 h ago" in text, "A Registrar" in text) == (0, True, True), text
+    code, text = world("rdap", "other.test")
+    assert (code, "other.test is not registered" in text) == (1, True), text
+    code, text = world("rdap", "example.nowhere")
+    assert (code, "has no RDAP server" in text) == (1, True), text
+    code, text = world("rdap", "example.test", "--server", "http://rdap.example.test/")
+    assert (code, "not a usable https address" in text) == (2, True), text
+    assert world("rdap", "two words")[0] == 2

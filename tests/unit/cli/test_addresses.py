@@ -46,6 +46,7 @@ def test_an_alias_from_its_making_to_its_end(em, dynamic, demo):
     assert shown["reached"] == [
         {"address": "u0@example.test", "account": "u0"}, {"address": "u1@example.test", "account": "u1"}
     ]  # fmt: skip
+    assert "u0@example.test (u0), u1@example.test (u1)" in em("alias", "show", "team@example.test")[1]
     assert "Us" in em("alias", "list")[1]
     assert em("alias", "remove", "team@example.test")[0] == 0 and not dynamic().aliases
     assert "# a word of a person" in demo.paths.dynamic.read_text()

@@ -162,6 +162,21 @@ def test_what_the_client_does_there_is_undone_and_his_own_mail_stays(place):
     assert [text for _, text, _ in place.shown()] == [b"Subject: mine\r\n\r\nmy own\r\n"]
 
 
+def test_what_is_deleted_there_comes_back_though_nothing_happens_in_the_queue(place):
+    send(place, "bob@far.test", hold_until=place.bench.now + 60)
+    place.look(3)
+    before = place.shown()
+    store = place.engine.open("mjl")
+    mailbox = store.mailbox("Outbox")
+    store.remove(mailbox.id, list(range(1, mailbox.uidnext)))
+    assert (place.shown(), place.look()) == ([], 1)
+    assert place.shown() == before
+    assert place.look(3) == 0
+    store.delete_mailbox("Outbox")
+    assert place.look() == 1
+    assert place.bench.one("SELECT count(*) FROM message WHERE state = 'queued'") == 1
+
+
 def test_another_name_and_a_new_start(place):
     send(place, "bob@far.test", hold_until=place.bench.now + 60)
     place.look()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from echomox.config.schema import Ruleset
@@ -94,7 +92,5 @@ def test_whether_to_names_the_account(header_to, named):
 
 def test_an_expression_made_to_hang_does_not():
     message = source(extra="X-Evil: " + "a" * 60_000 + "!\r\n")
-    rule = Ruleset(headers={"x-evil": "(a+)+(a*)*(a|aa)+$"})
-    began = time.monotonic()
-    fits(rule, seen(message), SNAPSHOT, "ann@a.test")
-    assert time.monotonic() - began < 2.0
+    rule = Ruleset(headers={"x-evil": "(a+)+(a*)*(a|aa)+b$"})
+    assert fits(rule, seen(message), SNAPSHOT, "ann@a.test") is False  # by backtracking it would not end

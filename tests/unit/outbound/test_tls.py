@@ -268,14 +268,14 @@ def test_tls_required_no_ignores_policies():
 # transports
 
 
-def deliver_relay(mx, base, **transport):
+def deliver_relay(mx, base, *, tlsa=(), secure=False, changes=None, policies=None, **transport):
     async def run():
         from tests.unit.outbound.mx import delivery
 
         async with mx:
-            one = job(transport=Transport(host="relay.example", port=mx.port, **transport))
-            resolver = FakeResolver({("relay.example", "A"): "127.0.0.1"})
-            async with delivery(1, resolver, base=base) as remote:
+            one = job(transport=Transport(host="relay.example", port=mx.port, **transport), **(changes or {}))
+            tables = {("relay.example", "A"): "127.0.0.1", (f"_{mx.port}._tcp.relay.example", "TLSA"): tlsa}
+            async with delivery(1, FakeResolver(tables, secure=secure), policies, base=base) as remote:
                 return await remote.deliver(one)
 
     return asyncio.run(run())
@@ -316,6 +316,52 @@ def test_a_refused_login_means_later(tmp_path):
 def test_a_password_file_that_is_missing_means_later(tmp_path):
     (outcome,) = deliver_relay(Mx(), tmp_path, kind="smtp", user="u", password_file="none")
     assert (outcome.kind, outcome.enhanced) == ("retry", "4.3.5")
+
+
+RELAY = server_context("relay.example", ca=STRANGER)
+OTHER_KEY = (3, 1, 1, bytes(32))
+
+
+@pytest.mark.parametrize(
+    "options, kind, policy",
+    [
+        ({}, "delivered", "dane"),
+        ({"secure": False}, "delivered", "opportunistic"),
+        ({"changes": {"require_tls": False}}, "delivered", "opportunistic"),
+        ({"tls": "required"}, "retry", ""),  # the certificate is of nobody known
+        ({"tls": "none"}, "delivered", ""),
+    ],
+)
+def test_dane_holds_for_the_named_host_of_an_smtp_transport(tmp_path, options, kind, policy):
+    # RFC 7672 2.2.2: a host that the administrator configured; only its addresses and TLSA records need DNSSEC.
+    policies = FixedPolicies()
+    options = {"secure": True, "kind": "smtp", "tlsa": [make_record(leaf_of(RELAY))], "policies": policies, **options}
+    (outcome,) = deliver_relay(Mx(tls=RELAY), tmp_path, **options)
+    assert (outcome.kind, outcome.policy) == (kind, policy)
+    assert failures(policies) == []  # TLS reports are about domains, not about relays of ours
+
+
+def test_a_transports_host_with_another_key_than_its_tlsa_record_gets_nothing(tmp_path):
+    mx = Mx(tls=RELAY)
+    (outcome,) = deliver_relay(mx, tmp_path, kind="smtp", secure=True, tlsa=[OTHER_KEY])
+    assert (outcome.kind, outcome.enhanced, mx.mail) == ("retry", "4.7.5", [])
+
+
+def test_a_transports_host_with_a_tlsa_record_and_without_starttls_gets_nothing(tmp_path):
+    mx = Mx()
+    (outcome,) = deliver_relay(mx, tmp_path, kind="smtp", secure=True, tlsa=[OTHER_KEY])
+    assert (outcome.kind, outcome.enhanced, mx.mail) == ("retry", "4.7.10", [])
+
+
+def test_mail_waits_while_a_transports_tlsa_records_cannot_be_looked_up(tmp_path):
+    mx = Mx(tls=RELAY)
+    (outcome,) = deliver_relay(mx, tmp_path, kind="smtp", secure=True, tlsa=DnsTemporary("SERVFAIL"))
+    assert (outcome.kind, outcome.enhanced, mx.connections) == ("retry", "4.4.4", 0)
+
+
+def test_mta_sts_says_nothing_of_a_transports_host(tmp_path):
+    (outcome,) = deliver_relay(Mx(), tmp_path, kind="smtp", policies=FixedPolicies(policy("enforce", "mx.example")))
+    assert outcome.kind == "delivered"
 
 
 def test_direct_with_tls_required():

@@ -49,3 +49,15 @@ def test_memory_is_bounded():
         found.take(f"d{number}", number)
         found.succeeded(f"d{number}", number)
     assert len(found.shown(0)) <= 10_000
+
+
+def test_several_runners_keep_to_the_limit_together():
+    found = [Destinations(most=20, runners=4) for _ in range(4)]
+    for one in found:
+        for now in range(40):
+            one.take("x", now)
+            one.succeeded("x", now)
+    assert sum(one.room(50)[1]["x"] for one in found) == 20
+    assert Destinations(most=20, runners=2).initial == 2
+    assert Destinations(most=2, runners=16).room(0) == (set(), {})
+    assert Destinations(most=2, runners=16).initial == 1

@@ -12,6 +12,7 @@ from echomox.queue import control, suppression
 from echomox.queue.commit import once
 from echomox.queue.finish import drop, fail, forget_retired
 from echomox.queue.model import NEVER, QueueRecipient
+from echomox.queue.routes import Way
 from tests.unit.queue.support import NOW, Bench, mail, outcome
 
 
@@ -177,6 +178,18 @@ def test_a_dead_destination_counts_a_try_without_one(bench):
     assert bench.one("SELECT attempts FROM message WHERE id = ?", other) == 0
     assert [leased.hop for leased in bench.lease()] == ["alive.test"]
     assert len(ids) == 600
+
+
+def test_what_has_a_way_round_a_dead_destination_by_now_is_not_put_off(bench):
+    bench.add(mail("a@dead.test"))
+    bench.add(mail("b@dead.test", sender="you@other.test"))
+    bench.ways = lambda question: Way("=relay" if question.sender == "me@here.test" else question.domain)
+    done = bench.put_off("dead.test", outcome(0, "retry", text="no connection"))
+    assert len(done.statuses) == 1
+    assert bench.rows("SELECT recipient, attempts, hop FROM message m JOIN flow f ON f.id = m.flow ORDER BY m.id") == [
+        ("a@dead.test", 0, "=relay"),
+        ("b@dead.test", 1, "dead.test"),
+    ]
 
 
 def test_put_off_to_the_end_is_told(bench):
