@@ -10,18 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from echomox.config.opinions import opinions
-from echomox.imapd.accept import TlsListener
 from echomox.imapd.service import Backend, Service
 from echomox.imapd.upload import Upload
 from echomox.ipc.bells import Bells
+from echomox.net.listen import Acceptors, Handshake
 from echomox.net.login import Authenticator
 from echomox.net.tls import server_context
 from echomox.store import open_engine
 
 if TYPE_CHECKING:
     from workers.base import Worker
-
-BACKLOG = 1024
 
 
 async def run(worker: Worker) -> None:
@@ -42,13 +40,12 @@ async def run(worker: Worker) -> None:
     engine.on_change = changed
     engine.opinion = opinions(worker)
     worker.live = service
-    servers = await listen(worker, service)
+    acceptors = await listen(worker, service)
     ticking = loop.create_task(service.ticking())
     worker.ready()
     try:
         await worker.stopping()
-        for server in servers:
-            server.close()
+        await acceptors.close()
         await service.drain(worker.drain_time())
     finally:
         ticking.cancel()
@@ -58,15 +55,13 @@ async def run(worker: Worker) -> None:
         engine.close()
 
 
-async def listen(worker: Worker, service: Service) -> list[asyncio.Server | TlsListener]:
+async def listen(worker: Worker, service: Service) -> Acceptors:
     """Without a certificate there is no implicit TLS."""
-    servers: list[asyncio.Server | TlsListener] = []
-    for sock in worker.listeners.get("imap", []):
-        make = partial(service.session, False)
-        servers.append(await service.loop.create_server(make, sock=sock, backlog=BACKLOG))
-    for sock in worker.listeners.get("imaps", []):
-        if service.tls_context is None:
-            worker.log.warn("no certificate: not listening", listener="imaps")
-        else:
-            servers.append(TlsListener(service, sock, service.tls_context))
-    return servers
+    acceptors = Acceptors()
+    await acceptors.open(worker.listeners.get("imap", ()), partial(service.session, False))
+    implicit = worker.listeners.get("imaps", ())
+    if service.tls_context is not None:
+        acceptors.open_tls(implicit, Handshake(service.tls_context, service.limits.tls_timeout, service.implicit_tls))
+    elif implicit:
+        worker.log.warn("no certificate: not listening", listener="imaps")
+    return acceptors

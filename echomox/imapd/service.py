@@ -111,6 +111,14 @@ class Service:
     def session(self, implicit_tls: bool) -> Session:
         return Session(self, implicit_tls)
 
+    def implicit_tls(self, ip: str) -> Session | None:
+        """A session whose TLS begins with the first byte, admitted before its handshake; None: it is not."""
+        if self.admit(ip):
+            return None
+        session = Session(self, True)
+        session.remote_ip = ip
+        return session
+
     # -- connections
 
     def admit(self, ip: str) -> str:

@@ -32,6 +32,7 @@ from echomox.imapd.taking import take
 from echomox.imapd.watch import listen
 from echomox.log import new_cid
 from echomox.net.limit import BLOCKED
+from echomox.net.listen import peer_ip
 
 if TYPE_CHECKING:
     from echomox.imapd.box import Box
@@ -247,8 +248,7 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
-        peer = transport.get_extra_info("peername")
-        self.remote_ip = str(peer[0]) if peer else ""
+        self.remote_ip = peer_ip(transport)
         refusal = "" if self.tls else self.service.admit(self.remote_ip)
         if refusal:
             self.lost = True
@@ -257,6 +257,11 @@ class Session(asyncio.Protocol):
             return
         self.service.opened(self)
         self.greet()
+
+    def handshake_failed(self, error: BaseException) -> None:
+        """Of TLS from the first byte: there is no session then."""
+        self.service.release(self.remote_ip)
+        self.service.log.debug("tls failed", ip=self.remote_ip, error=str(error))
 
     def greet(self) -> None:
         self.say(b"* OK [%b] %b IMAP ready\r\n" % (self.service.capabilities(self), self.service.hostname))

@@ -20,7 +20,7 @@ import uvloop
 
 from echomox.config.schema import Auth, Tls
 from echomox.config.snapshot import Snapshot
-from echomox.imapd.accept import TlsListener
+from echomox.net.listen import Acceptors, Handshake
 from echomox.net.login import Authenticator
 from echomox.net.tls import server_context
 from tests.dialog.server import ACCOUNTS, PASSWORD, USER, Server, serving
@@ -54,7 +54,9 @@ class Place:
         self.sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
         self.plain = await service.loop.create_server(partial(service.session, False), sock=self.sockets[0])
         assert self.context is not None
-        self.implicit = TlsListener(service, self.sockets[1], self.context)
+        self.implicit = Acceptors()
+        handshake = Handshake(self.context, service.limits.tls_timeout, service.implicit_tls)
+        self.implicit.open_tls([self.sockets[1]], handshake)
 
     async def connect(self, implicit: bool, certificate: bool = False) -> Client:
         context = ssl.create_default_context()
@@ -81,7 +83,7 @@ def played(root: Path, play: Callable[[Place], Awaitable[None]], plus: bool = Tr
                 await play(place)
             finally:
                 place.plain.close()
-                place.implicit.close()
+                await place.implicit.close()
 
     uvloop.run(run())
 

@@ -13,7 +13,7 @@ import pytest
 import trustme
 import uvloop
 
-from echomox.imapd.accept import TlsListener
+from echomox.net.listen import Acceptors, Handshake
 from tests.dialog.server import PASSWORD, USER, Server, serving
 
 LOGIN = f"LOGIN {USER} {PASSWORD}".encode()
@@ -52,7 +52,9 @@ class Place:
         self.ports = [sock.getsockname()[1] for sock in self.sockets]
         service = self.server.service
         self.plain = await service.loop.create_server(partial(service.session, False), sock=self.sockets[0])
-        self.implicit = TlsListener(service, self.sockets[1], context)
+        self.implicit = Acceptors()
+        handshake = Handshake(context, service.limits.tls_timeout, service.implicit_tls)
+        self.implicit.open_tls([self.sockets[1]], handshake)
 
     async def connect(self, implicit: bool) -> Client:
         context = self.trusting if implicit else None
@@ -63,9 +65,9 @@ class Place:
         self.greeting = await client.reader.readline()
         return client
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.plain.close()
-        self.implicit.close()
+        await self.implicit.close()
 
 
 def played(tmp_path: Path, play: Callable[[Place], Awaitable[None]], **limits: int) -> None:
@@ -79,7 +81,7 @@ def played(tmp_path: Path, play: Callable[[Place], Awaitable[None]], **limits: i
             try:
                 await play(place)
             finally:
-                place.close()
+                await place.close()
 
     uvloop.run(run())
 
