@@ -68,7 +68,7 @@ FAMILIES = (
     Family("rdap", "echomox.cli.rdap", "DOMAIN: what its registry says of it: since when, how long, by whom"),
     Family("sendmail", "echomox.cli.sendmail", "send a message from standard input, as /usr/sbin/sendmail does", True),
     Family("verifydata", "echomox.cli.verifydata", "check the data of all accounts; --fix repairs"),
-    Family("stats", "echomox.cli.stats", "memory: what the running server uses"),
+    Family("stats", "echomox.cli.stats", "memory | storage: what the server uses"),
     Family("status", "echomox.cli.server", "the running processes"),
     Family("reload", "echomox.cli.server", "take a changed configuration over"),
     Family("loglevels", "echomox.cli.server", "show or change the log levels of the running server"),
