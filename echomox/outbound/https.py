@@ -61,7 +61,7 @@ class Getter:
     async def _one(self, url: str, accept: str, limit: int) -> Got:
         parts, host, port = split(url)
         trouble = f"{host} has no address"
-        for address in (await self._addresses(host))[:ADDRESSES]:
+        for address in await addresses_of(self.resolver, host):
             try:
                 status, fields, body = await self._from(address, (parts, host, port), accept, limit)
                 return Got(url, status, body, fields)
@@ -72,16 +72,6 @@ class Getter:
             except OSError as error:
                 trouble = f"{host}: {error.strerror or error}"
         raise GetError(trouble)
-
-    async def _addresses(self, host: str) -> list[str]:
-        found: list[str] = []
-        for kind in ("A", "AAAA"):
-            try:
-                found += (await self.resolver.lookup(host, kind)).values
-            except DnsTemporary as error:
-                if kind == "AAAA" and not found:
-                    raise GetError(f"{host}: {error.reason}") from None
-        return found
 
     async def _from(
         self, address: str, to: tuple[SplitResult, str, int], accept: str, limit: int
@@ -122,6 +112,18 @@ def host_of(url: str) -> str:
         return urlsplit(url).hostname or url[:100]
     except ValueError:
         return url[:100]
+
+
+async def addresses_of(resolver: Resolver, host: str) -> list[str]:
+    """ADDRESSES at most. Raises GetError when DNS has trouble."""
+    found: list[str] = []
+    for kind in ("A", "AAAA"):
+        try:
+            found += (await resolver.lookup(host, kind)).values
+        except DnsTemporary as error:
+            if kind == "AAAA" and not found:
+                raise GetError(f"{host}: {error.reason}") from None
+    return found[:ADDRESSES]
 
 
 def split(url: str) -> tuple[SplitResult, str, int]:

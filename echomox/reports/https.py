@@ -7,19 +7,17 @@ answer. Time and what is read are bounded; no proxy, no cookie, one request a co
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import ssl
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
-from echomox.dns.types import DnsTemporary, Resolver, canonical_name
+from echomox.dns.types import Resolver
+from echomox.outbound.https import GetError, addresses_of, split
 from echomox.tlspolicy.fetch import certificate_trouble
 
 HEADER = 16_384  # bytes of the answer that are read
-ADDRESSES = 3
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
-_UNSAFE = re.compile(r"[^!-~]")
 
 
 class PostError(Exception):
@@ -36,30 +34,22 @@ class Poster:
 
     async def post(self, uri: str, kind: str, data: bytes) -> int:
         """The status, 2xx. kind: the content's type. Raises PostError."""
-        parts, host, port = _split(uri)
-        trouble = f"{host} has no address"
         try:
+            parts, host, port = split(uri)
+            trouble = f"{host} has no address"
             async with asyncio.timeout(self.timeout):
-                for address in (await self._addresses(host))[:ADDRESSES]:
+                for address in await addresses_of(self.resolver, host):
                     try:
                         return await self._post(address, (parts, host, port), kind, data)
                     except ssl.SSLError as error:
                         trouble = f"{host}: {certificate_trouble(error)}"
                     except OSError as error:
                         trouble = f"{host}: {error.strerror or error}"
+        except GetError as error:
+            trouble = str(error)
         except TimeoutError:
             trouble = f"{host}: no answer within {self.timeout:g} s"
         raise PostError(trouble)
-
-    async def _addresses(self, host: str) -> list[str]:
-        found: list[str] = []
-        for kind in ("A", "AAAA"):
-            try:
-                found += (await self.resolver.lookup(host, kind)).values
-            except DnsTemporary as error:
-                if kind == "AAAA" and not found:
-                    raise PostError(f"{host}: {error.reason}") from None
-        return found
 
     async def _post(self, address: str, to: tuple[SplitResult, str, int], kind: str, data: bytes) -> int:
         parts, host, port = to
@@ -86,20 +76,3 @@ class Poster:
         if not match[1].startswith(b"2"):
             raise PostError(f"{host}: status {match[1].decode()}")
         return int(match[1])
-
-
-def _split(uri: str) -> tuple[SplitResult, str, int]:
-    """(parts, host as A-labels, port). Raises PostError."""
-    try:
-        parts = urlsplit(uri)
-        port = parts.port or 443
-        host = canonical_name(parts.hostname or "") or ""
-    except ValueError as error:
-        raise PostError(f"not a usable address: {error}") from None
-    if parts.scheme != "https" or not host or parts.username is not None or _UNSAFE.search(parts.path + parts.query):
-        raise PostError("not a usable https address")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return parts, host, port
-    raise PostError("names an address in place of a host")
