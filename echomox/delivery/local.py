@@ -5,9 +5,10 @@ one `Addition` with a target per account → `Committer.add` → the reply. When
 survives a power cut.
 
 Mail that fails DMARC is refused with 550 5.7.26, for all recipients, where its domain's owner and the configuration
-want it so (`authpolicy`); "quarantine" puts it into Junk, unless the account's filter is off or only tried (shadow).
+want it so (`authpolicy`), and no filter is asked; "quarantine" puts it into Junk, unless the account's filter is off or
+only tried (shadow).
 
-One answer stands for several accounts: all reject → 550 5.7.1 and each gets its copy in Rejects; any
+One answer stands for several accounts: all reject → 550 and each gets its copy in Rejects; any
 accepts → 250, and the rejecting ones get it in Junk; never a bounce. Classifiers that are late or gone
 refuse nothing: the verdict is then "classifier-unavailable" and the place the Inbox. A disk that is full is
 452, any other trouble of the store 451.
@@ -35,7 +36,7 @@ from echomox.delivery.authcheck import Checked, MailChecks
 from echomox.delivery.placement import PLAIN, Decided, Facts, Placement, Rules, Ruling
 from echomox.delivery.success import may_tell
 from echomox.errors import Reply
-from echomox.filter.decide import Decision, decide, quarantined
+from echomox.filter.decide import Decision, decide, forged, quarantined
 from echomox.ipc.schema import Classify, Evidence, Verdict
 from echomox.log import Log
 from echomox.message.authres import format_authres, without_forged
@@ -193,8 +194,6 @@ class LocalDelivery:
                 return Taken(self._refuse_all(mail, refusal))
             destinations = unique(mail.destinations)
             rulings = [self._rules.ruling(facts, destination) for destination in destinations]
-            if checked is not None and checked.refusal is not None and not any(map(exempt, rulings)):
-                return Taken(self._refuse(mail, checked, checked.refusal))
             decided = await self._decide(facts, destinations, rulings, checked)
             placed = await self._rules.settle(facts, rulings, decided)
             refused = all(placement.place == "reject" for placement in placed)
@@ -245,17 +244,15 @@ class LocalDelivery:
             self._host.count("exceptions")
             return None
 
-    def _refuse(self, mail: Incoming, checked: Checked, reply: Reply) -> Reply:
+    def _tell_forged(self, mail: Incoming, checked: Checked) -> None:
         dmarc = checked.results.dmarc
-        self._host.count("smtp_messages_refused")
         self._host.count("dmarc_refused")
         self._host.log.info(
-            "message refused by DMARC",
-            cid=mail.cid, id=mail.id, remote=mail.remote_ip, mail_from=mail.mail_from, size=mail.size,
+            "message fails DMARC",
+            cid=mail.cid, id=mail.id, remote=mail.remote_ip, mail_from=mail.mail_from,
             author=dmarc.from_domain, policy_of=dmarc.domain, spf=checked.results.spf.result,
             dkim=",".join(f"{each.domain}:{each.result}" for each in checked.results.dkim),
         )  # fmt: skip
-        return reply
 
     def _refuse_all(self, mail: Incoming, reply: Reply) -> Reply:
         self._host.count("smtp_messages_refused")
@@ -287,6 +284,9 @@ class LocalDelivery:
         mail = facts.mail
         if self._classifiers is None:
             return [Decided(destination, NOT_FILTERED) for destination in destinations]
+        if checked is not None and checked.refusal is not None and not any(map(exempt, rulings)):
+            self._tell_forged(mail, checked)  # whatever the filter would say of it
+            return [Decided(destination, FORGED, None, checked.refusal) for destination in destinations]
         evidence = () if checked is None else checked.evidence
         who = author(facts.header)
         friends = {one.account for one in destinations if acquainted(self._engine, one.account, who)}
@@ -315,7 +315,7 @@ class LocalDelivery:
         if checked is None or exempt(ruling):
             return Decided(to, decision, verdict)
         if checked.refusal is not None:
-            return Decided(to, replace(decision, place="reject", reason="dmarc-reject"), verdict, checked.refusal)
+            return Decided(to, forged(verdict), verdict, checked.refusal)
         if checked.done.what == "quarantine":
             decision = quarantined(ruling.junk_filter, decision, verdict)
         return Decided(to, decision, verdict)
@@ -454,7 +454,7 @@ class LocalDelivery:
                 continue
             host.count(COUNTERS["junk" if place == "reject" and not refused else place])
         host.log.info(
-            "message refused as spam" if refused else "message accepted",
+            "message refused" if refused else "message accepted",
             cid=mail.cid, id=mail.id, remote=mail.remote_ip, mail_from=mail.mail_from, size=mail.size,
             to=",".join(f"{target.account}/{target.mailbox}" for target in targets[:20]),
             recipients=len(mail.destinations), why=",".join(sorted({one.reason for one in placed})),
@@ -469,6 +469,7 @@ class LocalDelivery:
 NOT_FILTERED = Decision("inbox", "not-filtered", b"")
 """Mail of our own users."""
 FILTER_OFF = Decision("inbox", "filter-off", b"")
+FORGED = forged()
 
 
 def exempt(ruling: Ruling) -> bool:

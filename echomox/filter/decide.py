@@ -68,6 +68,12 @@ def quarantined(junk_filter: JunkFilter, decision: Decision, verdict: Verdict | 
     return Decision("junk", "dmarc-quarantine", _header("junk", "dmarc-quarantine", probability, verdict))
 
 
+def forged(verdict: Verdict | None = None) -> Decision:
+    """The decision for mail that its author's domain wants refused (DMARC p=reject)."""
+    probability = verdict.probability if verdict is not None else 0.0
+    return Decision("reject", "dmarc-reject", _header("reject", "dmarc-reject", probability, verdict))
+
+
 def _judged(junk_filter: JunkFilter, verdict: Verdict) -> tuple[str, str]:
     acts = verdict.probability if verdict.acts is None else verdict.acts
     place, reason = place_of(junk_filter, acts)

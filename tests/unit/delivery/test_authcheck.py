@@ -70,11 +70,18 @@ def mail_of(domain):
     return MAIL.replace(b"ann@example.org", b"ann@" + domain.encode())
 
 
-def test_reject_is_a_refusal_for_all_and_nothing_is_stored(tmp_path):
+def test_reject_is_a_refusal_for_all_with_a_copy_in_rejects(tmp_path):
     reply, store, host, asked, rows = deliver(tmp_path, accounts=("mjl", "rest"))
     assert reply == "550 5.7.26 example.org wants this refused: neither SPF nor DKIM passed for it (DMARC p=reject)"
-    assert store.added == [] and asked == []
-    assert host.counts == {"smtp_messages_refused": 1, "dmarc_refused": 1}
+    assert asked == []
+    assert [(target.account, target.mailbox) for target in store.added[0].targets] == [
+        ("mjl", "Rejects"), ("rest", "Rejects"),
+    ]  # fmt: skip
+    prefix = store.added[0].targets[0].prefix
+    assert b"X-EchoMox-Verdict: reject;" in prefix and b"reason=dmarc-reject;" in prefix
+    assert b"\tdmarc=fail header.from=example.org" in prefix
+    assert host.counts["smtp_messages_refused"] == host.counts["dmarc_refused"] == 1
+    assert host.counts["delivered_rejects"] == 2
     assert [(row.disposition, row.policy, count) for row, count in rows] == [("reject", "reject", 1)]
 
 
