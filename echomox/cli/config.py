@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from echomox.cli.console import EXIT_CONFIG, CommandError, Commands, find, pairs, show
+from echomox.cli.console import EXIT_CONFIG, CommandError, Commands, counted, find, pairs, show
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run_check(args: argparse.Namespace) -> int:
         "domains": len(dynamic.domains),
         "accounts": len(dynamic.accounts),
     }
-    counts = f"{len(dynamic.domains)} domains, {len(dynamic.accounts)} accounts"
+    counts = f"{counted(dynamic.domains, 'domain')}, {counted(dynamic.accounts, 'account')}"
     return show(args, summary, [f"{paths.config} is good: {static.hostname}, {counts}"])
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ def rows(heads: Sequence[str], entries: Iterable[Sequence[Any]]) -> list[str]:
         ).rstrip()
         for line in lines
     ]
+
+
+def counted(things: Sized, noun: str) -> str:
+    """As "1 domain" or "2 domains"."""
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def pairs(data: Mapping[str, Any], prefix: str = "") -> list[str]:

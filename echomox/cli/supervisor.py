@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from echomox.cli.console import counted
 from echomox.config.load import find_config, load_all, load_static
 from echomox.config.paths import Paths
 from echomox.config.schema import Static
@@ -224,8 +225,9 @@ def _restart(table: Table, paths: Paths, options: argparse.Namespace) -> int:
 
 def _check(table: Table, paths: Paths, options: argparse.Namespace) -> int:
     static, dynamic = load_all(paths)
-    workers = sum(table.counts(static).values())
-    served = f"{len(dynamic.domains)} domains, {len(dynamic.accounts)} accounts, {workers} workers"
+    workers = range(sum(table.counts(static).values()))
+    found = ((dynamic.domains, "domain"), (dynamic.accounts, "account"), (workers, "worker"))
+    served = ", ".join(counted(things, noun) for things, noun in found)
     print(f"{paths.config}: good; {served}")
     return EXIT_OK
 

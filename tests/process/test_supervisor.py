@@ -498,7 +498,7 @@ def test_commands_without_a_server_say_so(tmp_path):
 
 def test_check_names_what_is_wrong(tmp_path):
     server = Small(tmp_path / "server")
-    assert "good; 1 domains, 1 accounts" in server.run("check").stdout
+    assert "good; 1 domain, 1 account, " in server.run("check").stdout
     (server.root / "config/echomox.toml").write_text('hostname = "mail.example.test"\n[workers]\nsmtp = -1\n')
     done = server.run("check")
     assert done.returncode == 78

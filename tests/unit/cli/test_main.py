@@ -80,7 +80,7 @@ def test_a_broken_configuration_is_78_with_all_its_lines(capsys, demo):
 
 def test_config_check_names_problems_for_programs(capsys, demo):
     code, out, _ = run(capsys, "config", "check", "--config", str(demo.paths.config))
-    assert code == 0 and "is good: mail.example.test, 1 domains, 2 accounts" in out
+    assert code == 0 and "is good: mail.example.test, 1 domain, 2 accounts" in out
     demo.paths.dynamic.write_text("[accounts.u0]\nquota = -1\n")
     code, out, _ = run(capsys, "config", "check", "--config", str(demo.paths.config), "--json")
     (problem,) = json.loads(out)["problems"]
