@@ -109,23 +109,21 @@ async def find_record(resolver: Resolver, domain: str, *, tree_walk: bool = Fals
         return await _walked(resolver, name)
     organisation = organisational_domain(name)
     for place in dict.fromkeys((name, organisation)):
-        record, secure = await _record_at(resolver, place)
+        answer = await resolver.lookup(f"_dmarc.{place}", "TXT")
+        text, some = _single(answer)
+        record = None if text is None else parse_record(text)
         if record is not None:
-            return AuthorRecord(record, place, organisation, secure)
+            return AuthorRecord(record, place, organisation, answer.secure)
+        if some:  # step 5: DMARC does not apply; no record further up takes its place
+            break
     return AuthorRecord(None, "", organisation)
 
 
-async def _record_at(resolver: Resolver, domain: str) -> tuple[DmarcRecord | None, bool]:
-    answer = await resolver.lookup(f"_dmarc.{domain}", "TXT")
-    text = _single(answer)
-    return None if text is None else parse_record(text), answer.secure
-
-
-def _single(answer: Answer) -> bytes | None:
-    """RFC 7489 6.6.3, step 5, RFC 9989 4.10, steps 2 and 6: records that are no DMARC records do not count; of several
-    none does."""
+def _single(answer: Answer) -> tuple[bytes | None, bool]:
+    """(the record, whether there are any). Records that are no DMARC records do not count, of several none does
+    (RFC 7489 6.6.3, steps 2 and 5, RFC 9989 4.10, steps 2 and 6)."""
     records = [value for value in answer.values if is_dmarc(value)]
-    return records[0] if len(records) == 1 else None
+    return records[0] if len(records) == 1 else None, bool(records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ async def _walk(resolver: Resolver, name: str) -> list[_Step]:
     places += [".".join(rest[place:]) for place in range(len(rest))]
     for place in places:
         answer = await resolver.lookup(f"_dmarc.{place}", "TXT")
-        text = _single(answer)
+        text, _ = _single(answer)
         if text is None:
             continue
         step = _Step(place, parse_record(text), psd_of(text), answer.secure)

@@ -150,6 +150,15 @@ def test_no_policy(tables, tree_walk):
     assert found.record is None
 
 
+@pytest.mark.parametrize("own", [["v=DMARC1; p=reject", "v=DMARC1; p=none"], ["v=DMARC1; p=bogus"]])
+def test_records_of_no_use_are_not_replaced_by_those_of_the_organisation(own):
+    """RFC 7489 6.6.3, steps 3 and 5: only a name without records leads further."""
+    tables = {"_dmarc.mail.example.com": own, "_dmarc.example.com": "v=DMARC1; p=reject"}
+    found, asked = find("mail.example.com", tables)
+    assert (found.record, found.domain, found.organisation) == (None, "", "example.com")
+    assert asked == ["_dmarc.mail.example.com"]
+
+
 def test_a_record_above_the_organisation_counts_for_the_walk_only():
     """RFC 9989 4.10.2, rule 3: without psd=y it is that of the organisation itself."""
     tables = {"_dmarc.com": "v=DMARC1; p=reject"}
