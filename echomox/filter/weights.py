@@ -34,7 +34,8 @@ from echomox.filter.stages import esn
 from echomox.filter.words import READ, junk_path
 from echomox.log import Log
 from echomox.reservoir import ridge
-from echomox.reservoir.esn import POOLS, SEED, SIZE, BadWeights, Weights, make, pack, packed_size, unpack
+from echomox.reservoir.esn import POOLS
+from echomox.reservoir.matrices import SEED, SIZE, BadWeights, OtherVersion, Weights, make, pack, packed_size, unpack
 
 DIRECTORY = "reservoir"
 """Its name, below paths.data."""
@@ -90,6 +91,8 @@ def prepare(directory: Path, log: Log) -> Weights:
         log.info("reservoir weights of another version replaced", size=found.size, inputs=found.inputs)
     except FileNotFoundError:
         pass
+    except OtherVersion as error:
+        log.info("reservoir weights of another version replaced", error=str(error))
     except BadWeights as error:
         log.error("reservoir weights damaged, made again from their seed", error=str(error))
     made = make(len(INPUTS))

@@ -8,175 +8,62 @@ one, of the classical Runge-Kutta method of order 4 ("rk4") or of Euler's ("eule
     x' = (1 - leak) x + leak tanh(W_in u + W x)      Lukosevicius 2012, eqs. 2 and 3
 
 What a sequence leaves behind is, for each neuron, the mean over its steps, the last state, and the spread
-(standard deviation) over its steps.
+(standard deviation) over its steps. W and W_in are those of `matrices`, W multiplied by the spectral radius that is
+asked for.
 
-Weights come from one seed, through SHAKE-256, so that they do not depend on a library's random generator.
-Neurons stand in blocks of BLOCK. W is block lower triangular:
+With few neurons the number of calls is what costs, so a step is written with as few as there can be. With
+h = leak / steps, d = W_in u, A = radius W and t_i = tanh(p_i), every k_i is t_i - y_i, so every point y_i at which the
+right side is asked is a sum of x and the t before it, with factors that depend on h alone; and so is
 
-    W = [A 0]       A, B: (BLOCK, BLOCK), DENSITY of the entries not zero, scaled to spectral radius 1
-        [C B]       C: what the first block tells the second
+    p_i = d + A y_i = d + a_i0 W x + a_i1 W t_1 + ... + a_i,i-1 W t_i-1            x' = b_0 x + b_1 t_1 + ... + b_4 t_4
 
-so a block is driven by itself and by those before it: the first BLOCK neurons alone are a reservoir, whose states
-are those of the large one to the last place that arithmetic gives. That is how an account can change its reservoir's
-size without learning anew. The eigenvalues of W are those of A and of B; W is multiplied by the spectral radius that
-is asked for when a Reservoir is made of it.
+(`factors`). The rows d, W x, W t_1 ... stand below each other, x, t_1 ... in another table: a stage is one product with
+W, one of its factors with the first rows, one tanh.
 
-Sequences advance together, but every matrix product is of one row, whatever the number of sequences (BLAS has other
-ways, with other last bits, for several), and no row looks at another; so a sequence has the same bits in any batch.
-One row at a time costs no more than eight at once, for W fits into the fastest cache. Pure.
+Sequences advance together, but every such product is of one row, whatever the number of sequences (BLAS has other
+ways, with other last bits, for several), d of all steps of one sequence, and no sequence looks at another; so each has
+the same bits in any batch. One row at a time costs no more than eight at once, for W fits into the fastest cache. W
+stands by columns, which BLAS multiplies fastest. Pure.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from hashlib import shake_256
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Product = Callable[[Floats, Floats, Floats], object]
-"""x, W transposed, where to put the product of each row of x."""
+from echomox.reservoir.matrices import Doubles, Floats, Weights
 
-BLOCK = 50
-SIZE = 100
-DENSITY = 0.2
-COUPLING = 0.1
-COUPLING_SCALE = 0.25
-"""C: share of its entries that are not zero, and their standard deviation."""
-INPUT_SCALE = 0.6
-SEED = 20240101
+Sum = Callable[[Floats, Floats], object]
+"""What is multiplied and summed, where to put that."""
+Move = tuple[Floats, ...]
+"""A step of the integrator: x; for each stage where the product of what came last with W goes, the rows that are
+summed, where the tanh of that goes; the rows of which the next state is made, and where that goes. All of one sequence,
+or of several with one more axis in front, and with an axis of 1 before the neurons of a row that stands alone."""
+
+
+class Tools(NamedTuple):
+    """product: x, where to put W x. sums: for each stage, then for the next state: rows, where to put their sum with
+    its factors."""
+
+    product: Sum
+    sums: Sequence[Sum]
+
+
 INTEGRATORS = ("rk4", "euler")
 POOLS = 3
 """mean, last, spread."""
 LONGEST = 32
 """Steps; what is longer is cut."""
+FEW = 4
+"""So many sequences cost less one after the other than together."""
+SLOW = 0.1
+"""Leak of one step below which a step is short."""
 
-_MAGIC = b"EchoESN1"
-_HEAD = struct.Struct("<8sQHH")
-
-
-class BadWeights(ValueError):
-    """Bytes that `pack` did not give."""
-
-
-def _always() -> bool:
-    return True
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """w: (size, size) of spectral radius 1, w_in: (size, inputs); read-only float32, perhaps in memory that others
-    write. Compared by identity. intact: asked after a use, whether they were these weights all the while."""
-
-    seed: int
-    w: Floats
-    w_in: Floats
-    intact: Callable[[], bool] = _always
-
-    @property
-    def size(self) -> int:
-        return len(self.w)
-
-    @property
-    def inputs(self) -> int:
-        return self.w_in.size // len(self.w_in)
-
-    @property
-    def density(self) -> float:
-        """Share of W that is not zero."""
-        return float(np.count_nonzero(self.w) / self.w.size)
-
-    @cached_property
-    def checksum(self) -> int:
-        """CRC-32 of the two matrices."""
-        return zlib.crc32(self.w_in.tobytes(), zlib.crc32(self.w.tobytes()))
-
-    def first(self, size: int) -> Weights:
-        """The reservoir of the first `size` neurons, a multiple of BLOCK."""
-        if size == self.size:
-            return self
-        if size % BLOCK or not 0 < size < self.size:
-            raise ValueError(f"no reservoir of {size} neurons in one of {self.size}")
-        return Weights(self.seed, self.w[:size, :size], self.w_in[:size], self.intact)
-
-
-def _frozen(matrix: NDArray[np.floating]) -> Floats:
-    made = np.ascontiguousarray(matrix, dtype=np.float32)
-    made.flags.writeable = False
-    return made
-
-
-def _uniform(seed: int, name: str, count: int) -> Doubles:
-    """`count` numbers in [0, 1), the same on every machine."""
-    stream = shake_256(f"{seed} {name}".encode()).digest(4 * count)
-    return np.frombuffer(stream, "<u4") / 2.0**32
-
-
-def _normal(seed: int, name: str, count: int) -> Doubles:
-    """As good as normal, mean 0, variance 1: sums of twelve uniform numbers, which need no rounded function."""
-    sums: Doubles = _uniform(seed, name, 12 * count).reshape(count, 12).sum(axis=1)
-    return sums - 6.0
-
-
-def _sparse(seed: int, name: str, rows: int, columns: int, density: float) -> Doubles:
-    kept = _uniform(seed, name + " kept", rows * columns) < density
-    return np.where(kept, _normal(seed, name, rows * columns), 0.0).reshape(rows, columns)
-
-
-def spectral_radius(matrix: NDArray[np.floating]) -> float:
-    """The largest absolute eigenvalue, by LAPACK's QR algorithm for general matrices: complex pairs are no trouble."""
-    return float(np.max(np.abs(np.linalg.eigvals(matrix.astype(np.float64)))))
-
-
-def make(inputs: int, size: int = SIZE, seed: int = SEED) -> Weights:
-    """The weights of a seed. size: a multiple of BLOCK."""
-    if size < BLOCK or size % BLOCK:
-        raise ValueError(f"reservoir of {size} neurons; only multiples of {BLOCK}")
-    w = np.zeros((size, size))
-    for start in range(0, size, BLOCK):
-        rows = slice(start, start + BLOCK)
-        own = _sparse(seed, f"W {start}", BLOCK, BLOCK, DENSITY)
-        # Rounded, so that the last places of an eigenvalue routine do not make two machines differ.
-        w[rows, rows] = own * round(1.0 / spectral_radius(own), 9)
-        if start:
-            w[rows, :start] = COUPLING_SCALE * _sparse(seed, f"C {start}", BLOCK, start, COUPLING)
-    w_in = (2.0 * _uniform(seed, "W_in", size * inputs) - 1.0).reshape(size, inputs) * INPUT_SCALE
-    return Weights(seed, _frozen(w), _frozen(w_in))
-
-
-def pack(weights: Weights) -> bytes:
-    """magic, seed, size, inputs, W, W_in (row by row, little-endian float32), CRC-32 of all that."""
-    head = _HEAD.pack(_MAGIC, weights.seed, weights.size, weights.inputs)
-    body = head + weights.w.astype("<f4").tobytes() + weights.w_in.astype("<f4").tobytes()
-    return body + struct.pack("<I", zlib.crc32(body))
-
-
-def packed_size(size: int, inputs: int) -> int:
-    """Bytes of `pack`."""
-    return _HEAD.size + 4 * size * (size + inputs) + 4
-
-
-def unpack(data: bytes | memoryview, intact: Callable[[], bool] = _always) -> Weights:
-    """What was packed; the matrices are views of `data`, which `intact` tells of. Raises BadWeights."""
-    if len(data) < _HEAD.size:
-        raise BadWeights("cut short")
-    magic, seed, size, inputs = _HEAD.unpack_from(data)
-    if magic != _MAGIC:
-        raise BadWeights("not the weights of a reservoir, or of another version")
-    if len(data) != packed_size(size, inputs):
-        raise BadWeights(f"{len(data)} bytes for {size} neurons and {inputs} inputs")
-    if zlib.crc32(data[:-4]) != struct.unpack_from("<I", data, len(data) - 4)[0]:
-        raise BadWeights("wrong checksum")
-    w = np.frombuffer(data, "<f4", size * size, _HEAD.size).reshape(size, size)
-    w_in = np.frombuffer(data, "<f4", size * inputs, _HEAD.size + 4 * size * size).reshape(size, inputs)
-    w.flags.writeable = w_in.flags.writeable = False
-    return Weights(seed, w, w_in, intact)
+_ZERO = np.zeros((), np.float32)  # NumPy takes longer to make an array of a number than to compare a hundred of those
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +83,76 @@ class Dynamics:
             raise ValueError(f"no such dynamics: {self}")
 
 
+def factors(leak: float, radius: float, integrator: str) -> tuple[list[Floats], Doubles]:
+    """(for each stage 1 and a_i; b): see the module. h = leak: that of one step. Euler's has y_1 only, of Runge-Kutta's
+
+        y_1 = x      y_2 = x + h / 2 k_1      y_3 = x + h / 2 k_2      y_4 = x + h k_3        k_i = t_i - y_i
+        x'  = x + h / 6 (k_1 + 2 k_2 + 2 k_3 + k_4)
+
+    each is a row: how much of x, t_1, t_2 ... is in it.
+    """
+    stages = 4 if integrator == "rk4" else 1
+    x, *t = np.eye(stages + 1)
+    y, k = [x], [t[0] - x]
+    for part, own in zip((leak / 2.0, leak / 2.0, leak), t[1:]):
+        y.append(x + part * k[-1])
+        k.append(own - y[-1])
+    shares = np.array((1.0, 2.0, 2.0, 1.0) if stages == 4 else (1.0,))
+    after = x + leak / shares.sum() * (shares @ k)
+    return [np.append(1.0, radius * point[:stage]).astype(np.float32) for stage, point in enumerate(y, 1)], after
+
+
+def _next(after: Doubles) -> tuple[Sum, Sum]:
+    """The next state of the rows x, t_1, ...: of one sequence, of several."""
+    row = after.astype(np.float32)
+    return row.dot, partial(np.matmul, row[None])
+
+
+def _next_slowly(after: Doubles) -> tuple[Sum, Sum]:
+    """As _next, for short steps, over which the rounding of b_0, near 1, would add up: what is new is summed, and
+    then added."""
+    row = (after - np.eye(len(after))[0]).astype(np.float32)
+
+    def one(rows: Floats, out: Floats) -> None:
+        np.add(rows[0], row.dot(rows), out)
+
+    def several(rows: Floats, out: Floats) -> None:
+        np.add(rows[:, :1], np.matmul(row[None], rows), out)
+
+    return one, several
+
+
+def _move(drives: Floats, states: Floats, after: Floats) -> Move:
+    """drives: (stages + 1, size), the rows d, W x, W t_1, ...; states: (stages + 1, size), the rows x, t_1, ...; of
+    several sequences with one more axis in front. after: where the next state goes."""
+    several = drives.ndim == 3
+    known = [(states[:, at : at + 1] if several else states[at]) for at in range(states.shape[-2])]
+    products = [(drives[:, at : at + 1] if several else drives[at]) for at in range(1, drives.shape[-2])]
+    made = [known[0]]
+    for at, product in enumerate(products, 1):
+        made += (product, drives[..., : at + 1, :], known[at])
+    return (*made, states, after)
+
+
+class _Work:
+    """What one sequence at a time is worked out in, with all the views of it that are needed, which take longer to make
+    than to use. drive: (LONGEST, size), d of each step, and first: (size,), are to be filled in; states: (LONGEST,
+    size)."""
+
+    def __init__(self, size: int, stages: int, steps: int) -> None:
+        drives = np.zeros((LONGEST, stages + 1, size), np.float32)
+        states = np.zeros((LONGEST + 1, stages + 1, size), np.float32)
+        self.drive, self.first, self.states = drives[:, 0], states[0, 0], states[1:, 0]
+        self.point = np.empty(size, np.float32)
+        self.moves: list[Move] = []
+        spare = np.zeros((stages + 1, size), np.float32)
+        for own, first, after in zip(drives, states, states[1:]):
+            if steps > 1:
+                self.moves += [_move(own, first, spare[0]), *[_move(own, spare, spare[0])] * (steps - 2)]
+                first = spare
+            self.moves.append(_move(own, first, after[0]))
+
+
 class Reservoir:
     """Weights that move: `run` takes sequences to pooled states."""
 
@@ -203,14 +160,21 @@ class Reservoir:
         self.weights = weights
         self.dynamics = dynamics
         self.size = weights.size
+        # Where they stand, shared with other processes; of a few neurons of many a copy, 10 KB for a block.
+        self._wt, self._wt_in = wt, _ = np.ascontiguousarray(weights.w.T), np.ascontiguousarray(weights.w_in.T)
         leak = dynamics.leak / dynamics.steps  # a step of length h with leak a is one of length 1 with leak h a
-        # Arrays, for NumPy takes longer to make them of numbers than to multiply a hundred of those.
-        self._radius, self._half, self._whole, self._sixth = (
-            np.array(factor, np.float32) for factor in (dynamics.radius, leak / 2.0, leak, leak / 6.0)
-        )
-        self._wt, self._wt_in = weights.w.T, weights.w_in.T  # where they stand: shared with other processes
-        # Both are BLAS's matrix times vector; of a part of a matrix `dot` would make a copy, in another order.
-        self._product: Product = np.dot if weights.w.flags.c_contiguous else np.matmul
+        summed, after = factors(leak, dynamics.radius, dynamics.integrator)
+        self._stages = len(summed)
+        self._step = _rk4 if dynamics.integrator == "rk4" else _euler
+
+        def product(x: Floats, out: Floats) -> None:
+            np.matmul(x, wt, out)
+
+        # All these are BLAS's matrix times vector.
+        next_one, next_of_several = _next(after) if leak >= SLOW else _next_slowly(after)
+        self._of_one = Tools(wt.T.dot, [*[row.dot for row in summed], next_one])
+        self._of_several = Tools(product, [*[partial(np.matmul, row[None]) for row in summed], next_of_several])
+        self._idle: list[_Work] = []
 
     def run(self, sequences: Sequence[Floats]) -> Floats:
         """(sequences, POOLS * size): mean, last and spread of each; all 0 for one without steps.
@@ -220,116 +184,118 @@ class Reservoir:
         pooled = np.zeros((len(sequences), POOLS * self.size), np.float32)
         lengths = [min(len(sequence), LONGEST) for sequence in sequences]
         order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-        if order:
-            states = self._advance([sequences[i] for i in order], [lengths[i] for i in order])
-            pooled[order] = _pool(states, np.array([lengths[i] for i in order]))
+        if len(order) > FEW:
+            falling = [lengths[i] for i in order]
+            states = self._together([sequences[i] for i in order], falling)
+            last = states[np.array(falling) - 1, np.arange(len(order))]
+            made = np.empty((len(order), POOLS * self.size), np.float32)
+            _pool(states, np.array(falling, np.float32)[:, None], last, made)
+            pooled[order] = made
+        elif order:
+            work = self._work()
+            for place in order:
+                states = self._alone(work, sequences[place], lengths[place])
+                _pool(states, np.float32(lengths[place]), states[-1], pooled[place])
+            self._idle.append(work)
         return pooled
 
     def states(self, sequence: Floats, start: Floats | None = None) -> Floats:
         """(steps, size): the state after each step of one sequence. start: (size,), zero if none."""
         steps = min(len(sequence), LONGEST)
-        if not steps:
-            return np.zeros((0, self.size), np.float32)
-        made: Floats = self._advance([sequence], [steps], start)[:, 0]
+        work = self._work()
+        made = self._alone(work, sequence, steps, start).copy()
+        self._idle.append(work)
         return made
 
-    def _advance(self, sequences: Sequence[Floats], lengths: Sequence[int], start: Floats | None = None) -> Floats:
-        """(steps, rows, size); 0 past the end of a row. lengths: falling, none 0."""
+    def _work(self) -> _Work:
+        """One that nobody uses, in this thread or another."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Work(self.size, self._stages, self.dynamics.steps)
+
+    def _alone(self, work: _Work, sequence: Floats, steps: int, start: Floats | None = None) -> Floats:
+        """(steps, size), which stands in `work`."""
+        np.matmul(sequence[:steps], self._wt_in, work.drive[:steps])
+        return self._onward(work, steps, start)
+
+    def _onward(self, work: _Work, steps: int, start: Floats | None) -> Floats:
+        """As _alone; the drive is in its place."""
+        work.first[:] = 0.0 if start is None else start
+        self._step(work.moves[: steps * self.dynamics.steps], self._of_one, work.point)
+        return work.states[:steps]
+
+    def _together(self, sequences: Sequence[Floats], lengths: Sequence[int]) -> Floats:
+        """(steps, rows, size); 0 past the end of a row. lengths: falling, none 0. The last FEW go on one by one."""
         rows, steps = len(sequences), lengths[0]
-        u = np.zeros((steps, rows, 1, self.weights.inputs), np.float32)
+        drive = np.empty((steps, rows, 1, self.size), np.float32)
         for row, (sequence, length) in enumerate(zip(sequences, lengths)):
-            u[:length, row, 0] = sequence[:length]
-        drive = np.matmul(u, self._wt_in)
-        states = np.zeros((steps + 1, rows, 1, self.size), np.float32)
-        if start is not None:
-            states[0, 0, 0] = start
-        step = self._rk4 if self.dynamics.integrator == "rk4" else self._euler
-        work = np.empty((3, rows, 1, self.size), np.float32)
+            np.matmul(sequence[:length], self._wt_in, drive[:length, row, 0])
+        made = np.zeros((steps + 1, rows, 1, self.size), np.float32)
+        drives, states = np.empty((2, rows, self._stages + 1, self.size), np.float32)
+        point = np.empty((rows, 1, self.size), np.float32)
         active, t = rows, 0
-        while t < steps:
-            while lengths[active - 1] <= t:
-                active -= 1
+        while active > FEW:
+            x, d = states[:active, :1], drives[:active, :1]
+            within = _move(drives[:active], states[:active], x)
             until = lengths[active - 1]
-            if active > 1:
-                moved, driven, spare = states[:, :active], drive[:, :active], work[:, :active]
-            else:  # the same without the other axes, which cost more than what stands in them
-                moved, driven, spare = states[:, 0, 0], drive[:, 0, 0], work[:, 0, 0]
-            product = np.matmul if active > 1 else self._product
-            step(moved[t : until + 1], driven[t:until], tuple(spare), product)
+            for at in range(t, until):
+                d[:] = drive[at, :active]
+                x[:] = made[at, :active]
+                moves = [within] * (self.dynamics.steps - 1) + [(*within[:-1], made[at + 1, :active])]
+                self._step(moves, self._of_several, point[:active])
             t = until
-        return states[1:, :, 0]
-
-    def _euler(self, states: Floats, drive: Floats, work: tuple[Floats, ...], product: Product) -> None:
-        """As _rk4."""
-        wt, radius, leak = self._wt, self._radius, self._whole
-        multiply, add, subtract, tanh = np.multiply, np.add, np.subtract, np.tanh
-        k = work[0]
-        x = states[0]
-        for driven, after in zip(drive, states[1:]):
-            for _ in range(self.dynamics.steps):
-                product(x, wt, k)
-                multiply(k, radius, k)
-                add(k, driven, k)
-                tanh(k, k)
-                subtract(k, x, k)
-                multiply(k, leak, k)
-                add(x, k, after)
-                x = after
-
-    def _rk4(self, states: Floats, drive: Floats, work: tuple[Floats, ...], product: Product) -> None:
-        """Fills states[1:], of which the first is that before, and drive[i] belongs to states[i + 1].
-
-            x' = x + leak / 6 (k1 + 2 k2 + 2 k3 + k4)        k = -y + tanh(drive + radius W y)
-
-        with y = x for k1, x + leak / 2 k1 for k2, x + leak / 2 k2 for k3 and x + leak k3 for k4. total: their sum. It
-        is written out, for with few rows the number of calls is what costs.
-        """
-        wt, radius, half, whole, sixth = self._wt, self._radius, self._half, self._whole, self._sixth
-        multiply, add, subtract, tanh = np.multiply, np.add, np.subtract, np.tanh
-        total, k, y = work
-        x = states[0]
-        for driven, after in zip(drive, states[1:]):
-            for _ in range(self.dynamics.steps):
-                product(x, wt, total)
-                multiply(total, radius, total)
-                add(total, driven, total)
-                tanh(total, total)
-                subtract(total, x, total)
-                multiply(total, half, y)
-                for factor in (half, whole):
-                    add(y, x, y)
-                    product(y, wt, k)
-                    multiply(k, radius, k)
-                    add(k, driven, k)
-                    tanh(k, k)
-                    subtract(k, y, k)
-                    add(total, k, total)
-                    add(total, k, total)
-                    multiply(k, factor, y)
-                add(y, x, y)
-                product(y, wt, k)
-                multiply(k, radius, k)
-                add(k, driven, k)
-                tanh(k, k)
-                subtract(k, y, k)
-                add(total, k, total)
-                multiply(total, sixth, total)
-                add(x, total, after)
-                x = after
+            while active and lengths[active - 1] <= t:
+                active -= 1
+        work = self._work()
+        for row, length in enumerate(lengths[:active]):
+            work.drive[: length - t] = drive[t:length, row, 0]
+            made[t + 1 : length + 1, row, 0] = self._onward(work, length - t, made[t, row, 0])
+        self._idle.append(work)
+        return made[1:, :, 0]
 
 
-def _pool(states: Floats, lengths: NDArray[np.int64]) -> Floats:
-    """(sequences, POOLS * size) of states (steps, sequences, size), which are overwritten."""
-    number, size = states.shape[1:]
-    count = lengths.astype(np.float32)[:, None]
-    pooled = np.empty((number, POOLS * size), np.float32)
-    mean, last, spread = pooled[:, :size], pooled[:, size : 2 * size], pooled[:, 2 * size :]
-    last[:] = states[lengths - 1, np.arange(number)]
-    np.divide(np.add.reduce(states, axis=0), count, out=mean)
-    np.multiply(states, states, out=states)
-    square = np.add.reduce(states, axis=0)
+def _euler(moves: Iterable[Move], tools: Tools, point: Floats) -> None:
+    """One step after the other; point: where each point of the right side is worked out."""
+    product, (sum_1, sum_x) = tools
+    tanh = np.tanh
+    for x, wx, to_1, t_1, every, after in moves:
+        product(x, wx)
+        sum_1(to_1, point)
+        tanh(point, t_1)
+        sum_x(every, after)
+
+
+def _rk4(moves: Iterable[Move], tools: Tools, point: Floats) -> None:
+    """As _euler."""
+    product, (sum_1, sum_2, sum_3, sum_4, sum_x) = tools
+    tanh = np.tanh
+    for x, wx, to_1, t_1, w_1, to_2, t_2, w_2, to_3, t_3, w_3, to_4, t_4, every, after in moves:
+        product(x, wx)
+        sum_1(to_1, point)
+        tanh(point, t_1)
+        product(t_1, w_1)
+        sum_2(to_2, point)
+        tanh(point, t_2)
+        product(t_2, w_2)
+        sum_3(to_3, point)
+        tanh(point, t_3)
+        product(t_3, w_3)
+        sum_4(to_4, point)
+        tanh(point, t_4)
+        sum_x(every, after)
+
+
+def _pool(states: Floats, count: Any, last: Floats, pooled: Floats) -> None:
+    """Fills pooled, (POOLS * size,), from states (steps, size), which are overwritten; of several sequences (sequences,
+    POOLS * size) from (steps, sequences, size), 0 past their ends. count: of steps. last: the last states."""
+    size = states.shape[-1]
+    mean, spread = pooled[..., :size], pooled[..., 2 * size :]
+    pooled[..., size : 2 * size] = last
+    np.divide(np.add.reduce(states), count, mean)
+    np.multiply(states, states, states)
+    square = np.add.reduce(states)
     square /= count
     square -= mean * mean
-    np.maximum(square, 0.0, out=square)
-    np.sqrt(square, out=spread)
-    return pooled
+    np.maximum(square, _ZERO, out=square)
+    np.sqrt(square, spread)

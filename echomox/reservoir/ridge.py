@@ -43,6 +43,7 @@ PENDING = 64
 KINDS = ("ham", "spam")
 TARGETS = (-1.0, 1.0)
 
+_LOWEST, _HIGHEST, _UNIT = (np.array(number, np.float32) for number in (-1, 1, UNIT))
 _HEAD = struct.Struct("<4sHqqqq")
 _MAGIC = b"RDG1"
 _FIXED = 1 << 20
@@ -57,8 +58,11 @@ class BadStatistics(ValueError):
 
 def quantise(pooled: NDArray[np.floating]) -> Bytes:
     """Values in [-1, 1] as whole numbers of 1 / UNIT."""
-    rounded: Bytes = np.rint(np.clip(pooled, -1.0, 1.0) * np.float32(UNIT)).astype(np.int8)
-    return rounded
+    made: NDArray[np.floating] = np.maximum(pooled, _LOWEST)  # for one message np.clip takes longer than all the rest
+    np.minimum(made, _HIGHEST, out=made)
+    made *= _UNIT
+    np.rint(made, made)
+    return made.astype(np.int8)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from echomox.reservoir.esn import BLOCK, LONGEST, POOLS, Dynamics, Reservoir, Weights, make, spectral_radius
+from echomox.reservoir.esn import LONGEST, POOLS, Dynamics, Reservoir
+from echomox.reservoir.matrices import BLOCK, Weights, make, spectral_radius
 
 INPUTS = 7
 
@@ -198,7 +199,8 @@ def test_the_place_in_a_group_does_not_matter(weights):
 _CHILD = """
 import sys, zlib
 from tests.numeric.test_esn import INPUTS, sequences
-from echomox.reservoir.esn import Reservoir, make
+from echomox.reservoir.esn import Reservoir
+from echomox.reservoir.matrices import make
 w = make(INPUTS)
 print(w.checksum, zlib.crc32(Reservoir(w).run(sequences(int(sys.argv[1]))).tobytes()))
 """

@@ -31,7 +31,8 @@ from echomox.filter.evidence import INPUTS, inputs, named
 from echomox.filter.features import Features
 from echomox.ipc.schema import Evidence
 from echomox.reservoir import ridge
-from echomox.reservoir.esn import POOLS, SIZE, Dynamics, Floats, Reservoir, Weights, make
+from echomox.reservoir.esn import POOLS, Dynamics, Reservoir
+from echomox.reservoir.matrices import SIZE, Floats, Weights, make
 
 NAME = "esn"
 SMALL = 50
@@ -62,7 +63,12 @@ def reservoir(weights: Weights, size: int, dynamics: Dynamics) -> Reservoir:
 
 
 def dynamics_of(settings: JunkFilter) -> Dynamics:
-    return Dynamics(settings.leak, settings.spectral_radius, settings.integrator)
+    return _dynamics(settings.leak, settings.spectral_radius, settings.integrator)
+
+
+@lru_cache(maxsize=32)
+def _dynamics(leak: float, radius: float, integrator: str) -> Dynamics:
+    return Dynamics(leak, radius, integrator)
 
 
 def size_of(settings: JunkFilter) -> int:

@@ -15,7 +15,9 @@ from echomox.filter.features import read
 from echomox.filter.hashed import strings
 from echomox.filter.known import log_odds
 from echomox.filter.stages import esn
-from echomox.reservoir.esn import POOLS, SIZE
+from echomox.filter.tokens import Text
+from echomox.reservoir.esn import POOLS
+from echomox.reservoir.matrices import SIZE
 from tests.unit.filter.support import known
 from tests.unit.filter.test_tokens import NASTY, mail
 
@@ -116,13 +118,53 @@ def test_a_chunk_says_what_the_counts_say_of_its_words():
 def test_pairs_of_words_follow_the_words_in_which_they_begin():
     features = read(mail("Subject: one two", body="three four five"))
     drawn, tokens = outline(features, 2), features.places(2)
-    at = drawn.words.tolist().index(tokens.at)
-    words, pairs = drawn.words[at : at + 5], drawn.pairs[at : at + 5]
+    at = drawn.places[0].tolist().index(tokens.at)
+    words, pairs = drawn.places[:, at : at + 5]
     assert strings(features.text, tokens, words) == ["subject:one", "subject:two", "three", "four", "five"]
     none = len(tokens.hashes) - 1
     assert (pairs == none).tolist() == [False, True, False, False, True]
     assert strings(features.text, tokens, pairs[pairs != none]) == ["subject:one two", "three four", "four five"]
-    assert set(drawn.pairs.tolist()) == {none, *pairs.tolist()}
+    assert set(drawn.places[1].tolist()) == {none, *pairs.tolist()}
+
+
+def of_text(text):
+    return replace(read(b""), text=text, memo={}, known={})
+
+
+def test_places_of_a_message_of_very_many_tokens():
+    features = of_text(Text([f"x{n}" for n in range(20_000)], [("", ["one", "two", "three"]), ("hid:", ["a", "b"])], 5))
+    drawn, tokens = outline(features, 2), features.places(2)
+    header, structure = [f"x{n}" for n in range(5)], [f"x{n}" for n in range(5, 65)]
+    words = strings(features.text, tokens, drawn.places[0])
+    assert words == [*header, "one", "two", "three", *structure, "hid:a", "hid:b"]
+    pairs = drawn.places[1][drawn.places[1] != len(tokens.hashes) - 1]
+    assert strings(features.text, tokens, pairs) == ["one two", "two three", "hid:a b"]
+
+
+def test_a_message_without_words_has_no_steps_alone_or_among_others(trained):
+    empty, full = of_text(Text([], [])), message(3, False)
+    drawn = outline(empty, 2)
+    assert (drawn.places.shape, len(drawn.starts), drawn.fixed.shape) == ((2, 0), 0, (0, len(INPUTS)))
+    (alone,) = inputs([(full, trained.context())])
+    assert inputs([(empty, trained.context())])[0].shape == (0, len(INPUTS))
+    found = inputs([(empty, trained.context()), (full, trained.context()), (empty, trained.context())])
+    assert [len(one) for one in found] == [0, len(alone), 0]
+    assert found[1].tobytes() == alone.tobytes()
+    assert inputs([]) == []
+
+
+@pytest.mark.parametrize("number", [2, 3, 7])
+def test_inputs_have_the_same_bits_alone_and_among_others(trained, number):
+    """Of accounts that know words beyond the limit of log-odds, and of mails of all kinds."""
+    account = Account()
+    account.words = {"cash": (0, 9000), "river": (9000, 0), "cash prize": (0, 9000), "offer": (1, 1)}
+    account.ham = account.spam = 10_000
+    features = [message(seed, seed % 2 == 0) for seed in range(9)] + [read(data) for data in NASTY]
+    asked = [(one, who.context()) for one in features for who in (account, trained)]
+    alone = [inputs([one])[0] for one in asked]
+    together = [u for at in range(0, len(asked), number) for u in inputs(asked[at : at + number])]
+    assert [u.tobytes() for u in together] == [u.tobytes() for u in alone]
+    assert max(u[:, PLACE["word_max"]].max(initial=0.0) for u in alone) == 1.0
 
 
 def test_capitals_and_marks_are_seen_where_they_stand():

@@ -32,7 +32,8 @@ from echomox.filter.weights import (
 from echomox.filter.words import PARTS, READ, SCHEMA, VERSION
 from echomox.log import Log, Sink
 from echomox.reservoir import ridge
-from echomox.reservoir.esn import POOLS, SIZE, BadWeights, pack
+from echomox.reservoir.esn import POOLS
+from echomox.reservoir.matrices import SIZE, BadWeights, pack
 from shm.weights import WeightBuffer, weights_size
 from tests.unit.filter.test_stage_esn import LEARNER, message, taught
 
@@ -91,6 +92,19 @@ def test_damage_of_weights_is_found_and_repaired_from_the_seed(tmp_path, log, at
     assert len(verify(tmp_path)) == 1
     assert prepare(tmp_path, log).checksum == esn.seed_weights().checksum
     assert verify(tmp_path) == []
+
+
+def test_weights_of_an_earlier_version_are_replaced_and_are_no_damage(tmp_path, capfd):
+    log = Log("test", sink=Sink())
+    prepare(tmp_path, log)
+    data = bytearray((tmp_path / WEIGHTS).read_bytes())
+    data[:8] = b"EchoESN1"
+    (tmp_path / WEIGHTS).write_bytes(data)
+    assert prepare(tmp_path, log).checksum == esn.seed_weights().checksum
+    assert verify(tmp_path) == []
+    told = capfd.readouterr().err
+    assert "of another version replaced" in told
+    assert "damaged" not in told
 
 
 def test_a_directory_without_files_has_nothing_wrong(tmp_path):

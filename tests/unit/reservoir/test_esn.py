@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from echomox.reservoir.esn import (
+from echomox.reservoir.esn import FEW, LONGEST, POOLS, Dynamics, Reservoir, factors
+from echomox.reservoir.matrices import (
     BLOCK,
     DENSITY,
-    LONGEST,
-    POOLS,
     SIZE,
     BadWeights,
-    Dynamics,
-    Reservoir,
+    OtherVersion,
+    Weights,
     make,
     pack,
     packed_size,
@@ -89,6 +89,18 @@ def test_packed_weights_read_back_to_the_bit(weights):
     assert (found.seed, found.checksum, found.size, found.inputs) == (weights.seed, weights.checksum, SIZE, INPUTS)
 
 
+def test_the_matrices_stand_by_columns(weights):
+    """BLAS multiplies by them so in the least time."""
+    for found in (weights, unpack(pack(weights))):
+        assert found.w.flags.f_contiguous and found.w_in.flags.f_contiguous
+    assert np.array_equal(unpack(pack(weights)).w, weights.w)
+
+
+def test_weights_of_an_earlier_version_are_known_as_such(weights):
+    with pytest.raises(OtherVersion):
+        unpack(b"EchoESN1" + pack(weights)[8:])
+
+
 def damaged():
     data = pack(make(INPUTS))
     yield "empty", b""
@@ -148,7 +160,9 @@ def test_no_state_is_carried_from_one_message_to_the_next(weights):
 
 
 @pytest.mark.parametrize("size", [BLOCK, SIZE])
-@pytest.mark.parametrize("dynamics", [Dynamics(), Dynamics(integrator="euler"), Dynamics(0.1, 0.8, "rk4", 3)])
+@pytest.mark.parametrize(
+    "dynamics", [Dynamics(), Dynamics(integrator="euler"), Dynamics(0.1, 0.8, "rk4", 3), Dynamics(0.1, 0.9, "euler", 2)]
+)
 @pytest.mark.parametrize("number", [1, 2, 7, 32, 64])
 def test_the_same_bits_alone_and_in_any_batch(weights, size, dynamics, number):
     """One row is multiplied by another routine than several, and a part of a matrix by another than a whole one."""
@@ -161,3 +175,44 @@ def test_the_same_bits_alone_and_in_any_batch(weights, size, dynamics, number):
     for sequence, pooled in zip(sequences, np.concatenate(together)):
         if len(sequence):
             assert reservoir.states(sequence)[-1].tobytes() == pooled[last].tobytes()
+
+
+def batch(number):
+    draw = np.random.default_rng(4)
+    return [draw.uniform(-1, 1, (length, INPUTS)).astype(np.float32) for length in draw.integers(1, LONGEST, number)]
+
+
+def test_weights_that_stand_by_rows_move_alike_and_have_the_same_bits_in_any_batch(weights):
+    rows = Reservoir(Weights(0, np.ascontiguousarray(weights.w), np.ascontiguousarray(weights.w_in)))
+    sequences = batch(FEW + 5)
+    together = rows.run(sequences)
+    assert together.tobytes() == b"".join(rows.run([one]).tobytes() for one in sequences)
+    columns = Reservoir(weights).run(sequences)
+    np.testing.assert_allclose(together[:, : 2 * SIZE], columns[:, : 2 * SIZE], atol=2e-6)
+
+
+def test_threads_do_not_disturb_each_other(weights):
+    reservoir = Reservoir(weights, Dynamics(steps=4))
+    sequences = batch(24)
+    wanted = [reservoir.run([one]).tobytes() for one in sequences]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda one: reservoir.run([one]).tobytes(), sequences * 4))
+    assert found == wanted * 4
+
+
+@pytest.mark.parametrize("integrator", ["rk4", "euler"])
+@pytest.mark.parametrize("leak", [0.02, 0.3, 1.0])
+def test_a_state_that_is_its_own_tanh_stays(integrator, leak):
+    """Where x = t, every point is x: the factors of x, t_1 ... sum to 1, those of W's products to the radius."""
+    summed, after = factors(leak, 0.9, integrator)
+    assert after.sum() == pytest.approx(1.0, abs=1e-12)
+    for stage, row in enumerate(summed, 1):
+        assert (len(row), row[0]) == (stage + 1, 1.0)
+        assert row[1:].sum() == pytest.approx(0.9, abs=1e-6)
+
+
+def test_factors_of_rk4_by_hand():
+    """leak 1, radius 1: y2 = x/2 + t1/2, y3 = 3x/4 - t1/4 + t2/2, y4 = x/4 + t1/4 - t2/2 + t3."""
+    summed, after = factors(1.0, 1.0, "rk4")
+    assert [row.tolist() for row in summed] == [[1, 1], [1, 0.5, 0.5], [1, 0.75, -0.25, 0.5], [1, 0.25, 0.25, -0.5, 1]]
+    assert after == pytest.approx([0.375, 1 / 24, 0.25, 1 / 6, 1 / 6], abs=1e-12)
