@@ -10,7 +10,7 @@ from echomox.dns.psl import organisational_domain as organisation
 from echomox.filter.factlinks import BRANDS
 from echomox.filter.facttable import Box, Collector, Outside
 from echomox.filter.features import Features
-from echomox.filter.tokens import words_of
+from echomox.filter.tokens import is_shouted, words_of
 from echomox.message.charset import decode_raw
 
 _FREE = frozenset(
@@ -123,7 +123,12 @@ MOST_BYTES = 2000
 
 def box_of(raw: str, text: str) -> Box:
     """From the decoded text of the field, "Name <a@b>, ..."."""
-    text = (text or raw)[:NAME_CHARS]
+    return _known_box((text or raw)[:NAME_CHARS])
+
+
+@lru_cache(maxsize=1024)
+def _known_box(text: str) -> Box:
+    """Remembered: people write again."""
     matches = _ADDRESS.findall(text)
     if not matches:
         return Box(text, "", "")
@@ -140,14 +145,14 @@ def is_list(head: Mapping[str, str]) -> bool:
 
 def header_facts(found: Collector, features: Features, head: Mapping[str, str], sender: Box) -> None:
     """The header's form and the sender's address."""
-    _header(found, features, head)
+    listed = is_list(head)
+    _header(found, features, head, listed)
     _subject(found, features, head, sender)
     _sender(found, features, head, sender)
 
 
-def _header(found: Collector, features: Features, head: Mapping[str, str]) -> None:
+def _header(found: Collector, features: Features, head: Mapping[str, str], listed: bool) -> None:
     structure = features.structure
-    listed = is_list(head)
     if structure.in_reply_to or structure.references:
         found.add("header", "thread", 1 + bool(structure.in_reply_to and structure.references))
     if listed:
@@ -220,8 +225,7 @@ def _subject(found: Collector, features: Features, head: Mapping[str, str], send
     subject, raw = structure.subject[:SUBJECT_CHARS], head.get("subject", "")
     if not subject.strip():
         found.add("header", "no_subject")
-    letters = sum(map(str.isalpha, subject))
-    if letters > 7 and sum(map(str.isupper, subject)) > 0.7 * letters:
+    if is_shouted(subject, 7):
         found.add("header", "subject_capitals")
     found.add(
         "header",
@@ -247,23 +251,34 @@ def _subject(found: Collector, features: Features, head: Mapping[str, str], send
         found.add("sender", "to_self")
 
 
-def _sender(found: Collector, features: Features, head: Mapping[str, str], sender: Box) -> None:
+@lru_cache(maxsize=1024)
+def _manner(sender: Box) -> tuple[str, ...]:
+    """What name and address say by themselves. Remembered: people write again."""
     name, local, domain = sender
-    if not domain:
-        found.add("sender", "from_broken")
-        return
+    kinds = []
     lowered, own = name.lower(), organisation(domain)
     other = _ADDRESS.search(lowered)
     if other and organisation(other[2]) != own:
-        found.add("sender", "from_other")
+        kinds.append("from_other")
     elif not other and (shown := _DOMAIN_IN_NAME.search(lowered)) and organisation(shown[0]) != own:
-        found.add("sender", "from_domain")
+        kinds.append("from_domain")
     if not name:
-        found.add("sender", "from_nameless")
+        kinds.append("from_nameless")
     elif any(word in BRANDS and len(word) > 3 for word in words_of(lowered)) and own.split(".")[0] not in BRANDS:
-        found.add("sender", "from_brand")
+        kinds.append("from_brand")
     if local.isalnum() and not local.isdigit() and sum(map(local.count, "0123456789")) > 2:
-        found.add("sender", "from_digits")
+        kinds.append("from_digits")
+    return tuple(kinds)
+
+
+def _sender(found: Collector, features: Features, head: Mapping[str, str], sender: Box) -> None:
+    domain = sender.domain
+    if not domain:
+        found.add("sender", "from_broken")
+        return
+    own = organisation(domain)
+    for kind in _manner(sender):
+        found.add("sender", kind)
     reply = _ADDRESS.search(head.get("reply-to", "").lower())
     if reply and not is_list(head) and organisation(reply[2].rstrip(".")) != own:
         found.add("sender", "reply_elsewhere")

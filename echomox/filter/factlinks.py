@@ -194,11 +194,11 @@ def looks_like(label: str) -> str:
         if form in BRANDS and form != label:
             return form
     if len(label) >= 6:
-        for brand in _BY_SIZE.get(len(label), ()):
+        for brand in _near(label, len(label)):
             if sum(a != b for a, b in zip(label, brand)) == 1 or _swapped(label, brand):
                 return brand
         for size in (len(label) - 1, len(label) + 1):
-            for brand in _BY_SIZE.get(size, ()):
+            for brand in _near(label, size):
                 if _inserted(label, brand):
                     return brand
     return ""
@@ -207,6 +207,12 @@ def looks_like(label: str) -> str:
 _BY_SIZE: Mapping[int, tuple[str, ...]] = {
     size: tuple(sorted(name for name in BRANDS if len(name) == size)) for size in range(6, 20)
 }
+
+
+def _near(label: str, size: int) -> list[str]:
+    """Names of that size with the first or the last two letters of the label: one slip leaves those or these."""
+    head, tail = label[:2], label[-2:]
+    return [name for name in _BY_SIZE.get(size, ()) if name.startswith(head) or name.endswith(tail)]
 
 
 def _swapped(one: str, other: str) -> bool:

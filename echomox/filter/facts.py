@@ -59,6 +59,7 @@ _LOUD = (
     "size=+",
     'size="+',
 )
+_FREE = re.compile(r"8(?:00|88|77|66)")
 _PHONE = re.compile(r"8(?:00|88|77|66)[-. )]{1,2}\d{3}[-. ]\d{4}(?!\d)|0800[ /-]?\d{5}")
 _LEET = str.maketrans("0134578@$|!", "oieastbasll".replace("ll", "li"), ".-_*'’")
 _SIGNATURE = re.compile(r"\n-- ?\r?\n")
@@ -116,21 +117,19 @@ def facts(
 
 def _words(found: Collector, features: Features, table: WordTable, marks: bool) -> None:
     """marks: some words may end with ! or %."""
-    runs = [run for tag, run in features.text.runs if tag in ("", "subject:")]
-    known: set[str] = set().union(*runs)
-    odd = set(filterfalse(str.isalpha, known))
+    known, odd = features.vocabulary()
     if marks:
         bare = [word.rstrip("!%") for word in odd if word[-1] in "!%"]
-        known.update(bare)
-        odd.update(filterfalse(str.isalpha, bare))
+        known = known.union(bare)
+        odd = tuple({*odd, *filterfalse(str.isalpha, bare)})
     hits: dict[str, int] = {}
     joined = ""
-    for word in table.vocabulary.intersection(known):
+    for word in table.vocabulary & known:
         for kind, phrase, needed in table.index[word]:
             if phrase:
                 if not needed <= known:
                     continue
-                joined = joined or f" {' '.join(chain.from_iterable(runs))} ".replace("!", "")
+                joined = joined or _joined(features)
                 if phrase not in joined:
                     continue
             hits[kind] = hits.get(kind, 0) + 1
@@ -141,6 +140,12 @@ def _words(found: Collector, features: Features, table: WordTable, marks: bool) 
     if not table.single.isdisjoint(plains):
         pairs = zip(long, plains)
         found.add("content", "disguised_word", sum([p in table.single and _is_disguise(w, p) for w, p in pairs]))
+
+
+def _joined(features: Features) -> str:
+    """The words that a reader sees, a space around each."""
+    runs = [run for tag, run in features.text.runs if tag in ("", "subject:")]
+    return f" {' '.join(chain.from_iterable(runs))} ".replace("!", "")
 
 
 def _is_disguise(word: str, plain: str) -> bool:
@@ -163,7 +168,7 @@ def _text(found: Collector, text: str, html: bool, listed: bool) -> None:
     if "%" in text:
         found.add("content", "percents", text.count("%"))
     found.add("content", "dollars", text.count("$") + text.count("€") + text.count("£"))
-    if ("800" in text or "888" in text or "877" in text or "866" in text) and _PHONE.search(text):
+    if _FREE.search(text) and _PHONE.search(text):
         found.add("content", "phone")
     if html:
         return

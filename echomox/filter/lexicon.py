@@ -185,7 +185,7 @@ def read(features: Features) -> Reading:
     return Reading(_counts(features, tuple(terms), subject, body), tuple(matches))
 
 
-def _shown_words(features: Features) -> tuple[list[str], list[str]]:
+def _shown_words(features: Features) -> tuple[Sequence[str], Sequence[str]]:
     """(words of the subject, words of the text)"""
     subject: list[str] = []
     body: list[str] = []
@@ -199,7 +199,7 @@ def _shown_words(features: Features) -> tuple[list[str], list[str]]:
     return _plain(subject[:SUBJECT_WORDS]), _plain(body[:WORDS])
 
 
-def _plain(words: list[str]) -> list[str]:
+def _plain(words: Sequence[str]) -> Sequence[str]:
     """Words without the marks of exclamation that they may end in, and with plain apostrophes."""
     joined = "\n".join(words)
     if "!" in joined or "\u2019" in joined:
@@ -207,7 +207,7 @@ def _plain(words: list[str]) -> list[str]:
     return words
 
 
-def _match(words: list[str], weight: float, matches: list[Match]) -> None:
+def _match(words: Sequence[str], weight: float, matches: list[Match]) -> None:
     """Adds what is found in `words`; of terms that begin at one word the longest counts, and what lies within it
     does not. Written for speed: most of the time of this module is spent here."""
     table = lexicon()
@@ -216,8 +216,9 @@ def _match(words: list[str], weight: float, matches: list[Match]) -> None:
     for at in compress(range(len(words)), map(terms.__contains__, words)):
         if at < end:
             continue
+        following = words[at + 1] if at + 1 < len(words) else ""
         for rest, senses, languages, shown in terms[words[at]]:
-            if rest and tuple(words[at + 1 : at + 1 + len(rest)]) != rest:
+            if rest and (rest[0] != following or tuple(words[at + 1 : at + 1 + len(rest)]) != rest):
                 continue
             end = at + 1 + len(rest)
             factor, negated = weight, 0
@@ -237,7 +238,7 @@ def _match(words: list[str], weight: float, matches: list[Match]) -> None:
             return
 
 
-def _counts(features: Features, terms: tuple[float, ...], subject: list[str], body: list[str]) -> Counts:
+def _counts(features: Features, terms: tuple[float, ...], subject: Sequence[str], body: Sequence[str]) -> Counts:
     words = len(subject) + len(body)
     if not words:
         return Counts(terms, 0, 0, 0, 0.0, 0.0, 0)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import filterfalse
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -56,8 +57,18 @@ _SHAPED_FIELDS = "message-id in-reply-to references content-id resent-message-id
 SHAPED_FIELDS = frozenset(_SHAPED_FIELDS.split())
 
 _WORD = re.compile(r"\$?\w+(?:['’.-]\w+)*[!%]*")
-_ASCII_WORD = re.compile(r"(?:\$(?=[a-z0-9_]))?+[a-z0-9_]++(?:['.-][a-z0-9_]++)*+[!%]*+")
-"""The same for lower-case ASCII, faster."""
+# The same words of ASCII text in half of the time: all that no word holds becomes a space, then what a word holds only
+# beside letters does where there are none, so that `split` finds the words.
+_IN_WORDS = b"abcdefghijklmnopqrstuvwxyz0123456789_$'.-!%"
+_SPACED = bytes([code if code in _IN_WORDS else 32 for code in bytes(range(256)).lower()])
+_APART = (
+    *[(mark, re.compile(rf"{re.escape(mark)}(?:['.-]++|(?![a-z0-9_])|(?<![a-z0-9_].))"), " ") for mark in "'.-"],
+    ("$", re.compile(r"\$(?![a-z0-9_])"), " "),
+    ("$", re.compile(r"\$"), " $"),
+    *[(mark, re.compile(rf"{mark}(?<![a-z0-9_!%].)[!%]*+"), " ") for mark in "!%"],
+    *[(mark, re.compile(rf"{mark}(?=[a-z0-9_])"), f"{mark} ") for mark in "!%"],
+)
+"""(mark, where, what stands there instead), in this order."""
 _ADDRESS = re.compile(r"([^\s<>\"'(),:;]{1,64})@([a-z0-9.-]{1,253})")
 _HOST = re.compile(r"://(?:[^\s/@\"'<>]{0,60}@)?([^\s/\"'<>:?#)\]]{1,253})(:\d+)?")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
@@ -90,10 +101,26 @@ class Text(NamedTuple):
     head: int = 0
 
 
+class Vocabulary(NamedTuple):
+    """What a reader sees, subject and text, as a set. words: distinct ones. odd: those that are not letters only."""
+
+    words: frozenset[str]
+    odd: tuple[str, ...]
+
+
+def vocabulary(text: Text) -> Vocabulary:
+    words = frozenset().union(*[run for tag, run in text.runs if tag in ("", "subject:")])
+    return Vocabulary(words, tuple(filterfalse(str.isalpha, words)))
+
+
 def words_of(text: str) -> list[str]:
     """Lower-cased words in order; scripts without spaces as overlapping pairs of characters."""
     if text.isascii():
-        words: list[str] = _ASCII_WORD.findall(text.lower())
+        text = text.encode("ascii").translate(_SPACED).decode("ascii")
+        for mark, where, instead in _APART:
+            if mark in text:
+                text = where.sub(instead, text)
+        words = text.split()
         if max(map(len, words), default=0) <= LONGEST_WORD:
             return words
         return [word for word in words if len(word) <= LONGEST_WORD]
@@ -112,20 +139,20 @@ def words_of(text: str) -> list[str]:
 
 class FieldName(NamedTuple):
     """What is to be known of a header field by its name. name: lower-case; sent: whether the field is the sender's own
-    writing; written: as a token; tag: of the tokens of its value; once: its values do not come again."""
+    writing; written: as a token; tag: of the tokens of its value; again: short values of it come again."""
 
     name: str
     sent: bool
     written: str
     tag: str
-    once: bool
+    again: bool
 
 
 def _field_name(raw: bytes) -> FieldName:
     written = raw.decode("latin-1")
     name, tag = written.lower(), written[:40].lower()
     sent = name not in RECEIVED_FIELDS and not name.startswith(RECEIVED_PREFIXES)
-    return FieldName(name, sent, f"h:{written[:40]}", tag, tag in SHAPED_FIELDS or tag == "date")
+    return FieldName(name, sent, f"h:{written[:40]}", tag, tag not in SHAPED_FIELDS | {"date", "subject"})
 
 
 _known_name = lru_cache(maxsize=4096)(_field_name)
@@ -140,17 +167,16 @@ def header_text(fields: Sequence[tuple[FieldName, bytes]]) -> Text:
     """The tokens of the sender's header fields. fields: with values without folds."""
     singles: list[str] = []
     runs: list[tuple[str, list[str]]] = []
-    for (_, _, written, name, once), value in fields[:MOST_FIELDS]:
-        value = value[:FIELD_CHARS]
+    for (_, _, written, name, again), value in fields[:MOST_FIELDS]:
         singles.append(written)
-        if name == "subject":
-            subject = decode_words(value)
+        if again and len(value) <= REPEATED:
+            singles += _repeated_tokens(name, value)
+        elif name == "subject":
+            subject = decode_words(value[:FIELD_CHARS])
             runs.append(("subject:", words_of(subject)))
             singles += _manner(subject)
-        elif len(value) <= REPEATED and not once:
-            singles += _repeated_tokens(name, value)
         else:
-            singles += _field_tokens(name, value)
+            singles += _field_tokens(name, value[:FIELD_CHARS])
     return Text(singles, runs)
 
 
@@ -180,16 +206,22 @@ def _field_tokens(name: str, value: bytes) -> list[str]:
 
 def _manner(subject: str) -> list[str]:
     """How a subject is written, not what."""
-    out = []
-    letters = sum(map(str.isalpha, subject))
-    if letters > 5 and sum(map(str.isupper, subject)) > 0.7 * letters:
-        out.append("subject:#capitals")
+    out = ["subject:#capitals"] if is_shouted(subject, 5) else []
     if "   " in subject:
         out.append("subject:#gap")
     out += [f"subject:#{mark}" for mark in "!?$" if mark in subject]
     if not subject.isascii():
         out.append("subject:#8bit")
     return out
+
+
+def is_shouted(text: str, least: int) -> bool:
+    """Of more than `least` letters more than 70 % are capitals."""
+    capitals = sum(map(str.isupper, text))
+    if capitals <= 0.7 * least:  # mostly so, and half of the work
+        return False
+    letters = sum(map(str.isalpha, text))
+    return letters > least and capitals > 0.7 * letters
 
 
 def _address_tokens(name: str, text: str) -> list[str]:
@@ -216,7 +248,13 @@ def shape(text: str) -> str:
     """What a text looks like: digits as 0, hexadecimal as f, letters as a, each run once; the rest as it
     stands.
     """
-    return _SHAPE.sub(lambda m: "0" if m[1] else "f" if m[2] and any(c.isdigit() for c in m[2]) else "a", text[:120])
+    return _SHAPE.sub(_shape_of, text[:120])
+
+
+def _shape_of(run: re.Match[str]) -> str:
+    """run: of _SHAPE. What may be hexadecimal is letters if it has no digit."""
+    kind = run.lastindex
+    return "0" if kind == 1 else "a" if kind == 3 or run[2].isalpha() else "f"
 
 
 # -- body ----------------------------------------------------------------------

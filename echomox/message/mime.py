@@ -25,10 +25,10 @@ text/plain (RFC 2045 5.2), not as an empty multipart, so that its text can be re
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from echomox.message import bodystructure
-from echomox.message.address import display
-from echomox.message.bodystructure import Lists
+from echomox.message.address import address_text, display, parse_addresses
 from echomox.message.date import parse_date
 from echomox.message.encoded import decode_parameter, decode_words
 from echomox.message.entity import Entity
@@ -39,6 +39,8 @@ from echomox.message.text import preview
 
 MAX_BOUNDARY = 250  # RFC 2046 5.1.1 allows 70
 MAX_REFERENCES = 200
+REPEATED = 120
+"""Bytes of the value of a field that is remembered when it was read: correspondents and types of text come again."""
 
 _MESSAGE_ID = re.compile(r"<[^<>]++>")
 Pairs = list[tuple[bytes, bytes]]
@@ -63,8 +65,12 @@ def parse_with_fields(data: bytes, limits: Limits = DEFAULT) -> tuple[Structure,
 def _structure(splitter: _Splitter, root: Entity, shown: bool) -> Structure:
     data, limits = splitter.data, splitter.limits
     fields = root.fields
-    lists = bodystructure.address_lists(fields, limits)
+    lists = bodystructure.address_lists(fields, limits) if shown else {}
     body, full = bodystructure.structure_of(root, limits) if shown else (b"", b"")
+    addresses = [
+        "" if name not in fields else display(lists[name]) if shown else _addresses(fields[name], limits.addresses)
+        for name in (b"from", b"to", b"cc", b"bcc")
+    ]
     parts: list[Part] = []
     _collect(root, True, parts)
     if oversized(data, 0, root.header_end, limits):
@@ -83,10 +89,10 @@ def _structure(splitter: _Splitter, root: Entity, shown: bool) -> Structure:
         in_reply_to=replied[0] if replied else "",
         references=tuple(_message_ids(fields, b"references")[-MAX_REFERENCES:]),
         subject=decode_words(unfold(fields[b"subject"])) if b"subject" in fields else "",
-        from_text=_text(lists, b"from"),
-        to_text=_text(lists, b"to"),
-        cc_text=_text(lists, b"cc"),
-        bcc_text=_text(lists, b"bcc"),
+        from_text=addresses[0],
+        to_text=addresses[1],
+        cc_text=addresses[2],
+        bcc_text=addresses[3],
         sent=sent.seconds if sent else 0.0,
         sent_day=sent.day if sent else "",
         preview=preview(parts, data) if shown else "",
@@ -95,8 +101,17 @@ def _structure(splitter: _Splitter, root: Entity, shown: bool) -> Structure:
     )
 
 
-def _text(lists: Lists, name: bytes) -> str:
-    return display(lists[name]) if name in lists else ""
+def _addresses(value: bytes, limit: int) -> str:
+    """The text of an address list."""
+    return _known_addresses(value, limit) if len(value) <= REPEATED else _read_addresses(value, limit)
+
+
+def _read_addresses(value: bytes, limit: int) -> str:
+    return display(parse_addresses(address_text(value), limit))
+
+
+_known_addresses = lru_cache(maxsize=2048)(_read_addresses)
+_known_type = lru_cache(maxsize=512)(parse_type)
 
 
 def _message_ids(fields: dict[bytes, bytes], name: bytes) -> list[str]:
@@ -185,9 +200,12 @@ class _Splitter:
     def _describe(self, entity: Entity, digest: bool) -> None:
         fields = entity.fields
         value = fields.get(b"content-type")
-        known = parse_type(value) if value is not None else None
+        known = None
+        if value is not None:
+            known = _known_type(value) if len(value) <= REPEATED else parse_type(value)
         if known is not None:
-            entity.type, entity.subtype, entity.parameters = known
+            entity.type, entity.subtype, parameters = known
+            entity.parameters = parameters.copy()
         elif digest and value is None:
             entity.type, entity.subtype = b"message", b"rfc822"  # RFC 2046 5.1.5
         elif value is not None and value.strip():

@@ -23,6 +23,9 @@ more or MAX_STEPS are over. One step, for every membrane that holds something, l
 No randomness, no clock, no state between runs: the same objects give the same trace. Work is bounded by
 MAX_STEPS steps and MAX_OBJECTS objects; `Outcome.halted` says whether the system came to rest by itself.
 
+What one membrane does in one step depends on the objects in it alone, and messages have few and like objects in
+most membranes. So a system remembers it (REMEMBERED times, up to REMEMBERED_OBJECTS objects) while its tree is whole.
+
 The result is read in the skin. The amount of a signal is the sum of the values of its objects there, those
 of charge -1 taken negative:
 
@@ -37,147 +40,61 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, islice
 from math import exp, fsum, tanh
+from sys import maxsize
 from typing import NamedTuple
+
+from echomox.reservoir.objects import (
+    HERE,
+    IN,
+    OUT,
+    TOP,
+    Event,
+    Expression,
+    Membrane,
+    Object,
+    Pattern,
+    Product,
+    Rule,
+)
+
+__all__ = [
+    "DISSOLVED", "HERE", "IN", "MAX_OBJECTS", "MAX_STEPS", "OUT", "ROUNDING", "SIGNALS", "SKIN", "TOP", "Event",
+    "Expression", "Membrane", "Object", "Outcome", "Pattern", "Product", "Rule", "System",
+]  # fmt: skip
 
 MAX_STEPS = 24
 MAX_OBJECTS = 512
 """In all membranes together; what a rule would make beyond is not made, and the step is the last one."""
-TOP = 1000.0
 SCALE = 3.0
 SIGNALS = ("spam", "ham", "phishing", "auth", "reputation")
 SIGNED = frozenset({"auth", "reputation"})
 SKIN = "skin"
 DISSOLVED = "dissolved"
-HERE, OUT, IN = "here", "out", "in"
 ROUNDING = 1e-9
 """0.3 + 0.7 passes."""
-
-
-class Object(NamedTuple):
-    """value: 0 to TOP. charge: -1, 0 or 1. mobility: 0 (fixed) to 1."""
-
-    type: str
-    value: float = 1.0
-    charge: int = 0
-    mobility: float = 1.0
-
-    def __str__(self) -> str:
-        sign = {1: "+", -1: "-"}.get(self.charge, "")
-        return f"{self.type}{sign}({self.value:g}){'' if self.mobility == 1.0 else f'~{self.mobility:g}'}"
-
-
-Expression = float | int | tuple[str, "Expression", "Expression"] | tuple[str, int]
-"""A number, ("$", n) for the value of the n-th input from 0, or (one of + - * min max, left, right)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Membrane:
-    """parent: its name, "" for the skin. permeability: 0 (closed) to 1. limit: objects it can hold. strong:
-    priority of its rules. title: for people."""
-
-    name: str
-    parent: str = ""
-    permeability: float = 0.5
-    limit: int = 64
-    strong: bool = False
-    title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """Objects a rule asks for: of a type, of a charge (None: any), low <= value <= high; the bounds belong
-    to it unless the flags say otherwise."""
-
-    type: str
-    charge: int | None = None
-    low: float = 0.0
-    high: float = TOP
-    above: bool = False
-    """value > low"""
-    below: bool = False
-    """value < high"""
-
-    @property
-    def plain(self) -> bool:
-        """Any object of the type fits."""
-        return self.charge is None and self.low <= 0.0 and not self.above and self.high >= TOP and not self.below
-
-    def fits(self, item: Object) -> bool:
-        if self.charge is not None and item.charge != self.charge:
-            return False
-        if item.value < self.low or (self.above and item.value <= self.low):
-            return False
-        return not (item.value > self.high or (self.below and item.value >= self.high))
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """type "" : the n-th input itself, n is `value`. target: HERE, OUT or IN; into: the inner membrane."""
-
-    type: str
-    value: Expression = 1.0
-    charge: int = 0
-    mobility: float = 1.0
-    target: str = HERE
-    into: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """dissolves: the membrane, after a step in which it worked. line: of the file, 0 for none."""
-
-    name: str
-    membranes: tuple[str, ...]
-    priority: int
-    inputs: tuple[Pattern, ...]
-    products: tuple[Product, ...]
-    present: tuple[Pattern, ...] = ()
-    absent: tuple[Pattern, ...] = ()
-    dissolves: bool = False
-    line: int = 0
-
-
-class Event(NamedTuple):
-    """What happened: rule None means that the membrane dissolved and `made` went to its parent. step: from
-    1. stopped: products that did not get through the membrane and stayed."""
-
-    step: int
-    membrane: str
-    rule: Rule | None
-    used: tuple[Object, ...]
-    made: tuple[Object, ...]
-    stopped: tuple[Object, ...] = ()
-
-    def __str__(self) -> str:
-        if self.rule is None:
-            return f"{self.step} {self.membrane}: dissolves, {len(self.made)} objects to its parent"
-        made = ", ".join(map(str, self.made)) or "nothing"
-        kept = f"; not through the membrane: {', '.join(map(str, self.stopped))}" if self.stopped else ""
-        used = ", ".join(map(str, self.used))
-        return f"{self.step} {self.membrane}: {self.rule.name} [{self.rule.priority}] {used} -> {made}{kept}"
+REMEMBERED = 2048
+REMEMBERED_OBJECTS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """signals, amounts: by name, all of SIGNALS. held: what each membrane holds at the end by type, empty ones
-    left out. halted: False when MAX_STEPS or MAX_OBJECTS ended it."""
+    """signals, amounts: by name, all of SIGNALS. held: what each membrane holds at the end, empty ones left out.
+    halted: False when MAX_STEPS or MAX_OBJECTS ended it."""
 
     signals: dict[str, float]
     amounts: dict[str, float]
     trace: tuple[Event, ...]
-    held: dict[str, dict[str, list[Object]]]
+    held: dict[str, list[Object]]
     steps: int
     halted: bool
 
     @property
     def contents(self) -> dict[str, tuple[Object, ...]]:
         """What each membrane holds, in the order in which it would be taken."""
-        return {
-            home: tuple(item for kind in sorted(held) for item in sorted(held[kind], key=_first))
-            for home, held in self.held.items()
-        }
+        return {home: tuple(sorted(sorted(held, key=_first), key=_type)) for home, held in self.held.items()}
 
 
 Value = Callable[[Sequence[Object]], float]
@@ -214,7 +131,7 @@ _OPERATIONS: Mapping[str, Callable[[float, float], float]] = {
 
 
 def _bounded(value: float) -> float:
-    return min(max(value, 0.0), TOP) if value == value else 0.0
+    return 0.0 if not value > 0.0 else min(value, TOP)  # neither NaN nor -0.0 is greater
 
 
 # -- compiled form ---------------------------------------------------------------
@@ -245,28 +162,47 @@ class _Compiled(NamedTuple):
     """Mobility that an object must have for a rule that only moves it; else 0."""
     distinct: bool
     """No two inputs are of one type."""
+    alike: bool
+    """All inputs are of one type, and any objects of it will do."""
     carries: bool
     """It does nothing but send its only input out."""
     made: tuple[_Made, ...]
 
 
+class _Work(NamedTuple):
+    """What one membrane does in one step. left: what it holds afterwards, before anything arrives. sent: (index of a
+    membrane, object) of what arrives at the end of the step. used: how many objects it consumes. dissolves: one of its
+    rules dissolves it. peak: how many objects more there were at most than before. full: that was too much."""
+
+    left: tuple[Object, ...]
+    sent: tuple[tuple[int, Object], ...]
+    events: tuple[Event, ...]
+    used: int
+    dissolves: bool
+    peak: int
+    full: bool
+
+
 @dataclass(slots=True)
 class _Run:
-    """The state of one evolution. held: by membrane index, then by type."""
+    """The state of one evolution. held: by membrane index, in the order in which the objects came."""
 
-    held: list[dict[str, list[Object]]]
+    held: list[list[Object]]
     parent: list[int]
     """-2 for a membrane that is dissolved, -1 above the skin."""
+    active: set[int]
+    """Membranes in which something has changed. In the others no rule can work that could not before."""
     trace: list[Event] = field(default_factory=list)
-    changed: list[bool] = field(default_factory=list)
-    """By membrane: since it was last looked at. Where nothing has changed, no rule can work that could not before."""
     total: int = 0
+    whole: bool = True
+    """No membrane is dissolved."""
     full: bool = False
 
 
 class System:
-    """Membranes and rules in indexed form; immutable, one for all messages. Order of the membranes: leaves
-    first. Raises ValueError for a tree or a name that does not fit (`rules` finds these before, with lines)."""
+    """Membranes and rules in indexed form, one for all messages; nothing of it changes but what it remembers. Order of
+    the membranes: leaves first. Raises ValueError for a tree or a name that does not fit (`rules` finds these before,
+    with lines)."""
 
     def __init__(self, membranes: Sequence[Membrane], rules: Sequence[Rule]) -> None:
         self.membranes = tuple(_leaves_first(membranes))
@@ -275,7 +211,7 @@ class System:
         self._parents = [self._index[m.parent] if m.parent else -1 for m in self.membranes]
         self._skin = self._index[SKIN]
         self._names = [membrane.name for membrane in self.membranes]
-        self._limits = [m.limit if m.parent else MAX_OBJECTS + 1 for m in self.membranes]
+        self._limits = [m.limit if m.parent else maxsize for m in self.membranes]
         self._least = min(self._limits)
         self._looks = [any(m.name in r.membranes and (r.present or r.absent) for r in rules) for m in self.membranes]
         self._rules: list[dict[str, list[_Compiled]]] = [{} for _ in self.membranes]
@@ -286,6 +222,7 @@ class System:
                     raise ValueError(f"rule {rule.name}: no membrane {name}")
                 compiled = self._compiled(rank, rule, self._index[name])
                 self._rules[self._index[name]].setdefault(rule.inputs[0].type, []).append(compiled)
+        self._remembered = lru_cache(REMEMBERED)(self._whole_work)
 
     def _compiled(self, rank: int, rule: Rule, home: int) -> _Compiled:
         simple = len(rule.inputs) == 1 and rule.inputs[0].plain and not rule.present and not rule.absent
@@ -296,8 +233,9 @@ class System:
         types = [pattern.type for pattern in rule.inputs]
         sends = len(rule.products) == 1 and not rule.products[0].type and rule.products[0].target == OUT
         carries = simple and sends and not rule.dissolves
-        distinct = len(set(types)) == len(types)
-        return _Compiled(rank, rule, types[0], simple, needs, distinct, carries, made)
+        kinds = len(set(types))
+        alike = kinds == 1 and all(pattern.plain for pattern in rule.inputs)
+        return _Compiled(rank, rule, types[0], simple, needs, kinds == len(types), alike, carries, made)
 
     def _made(self, product: Product, home: int) -> _Made:
         into = -1
@@ -323,13 +261,13 @@ class System:
     def evolve(self, contents: Mapping[str, Iterable[Object]]) -> Outcome:
         """Runs the system from these objects, by membrane; those of a membrane that does not exist are left
         out, and so are those beyond MAX_OBJECTS."""
-        run = _Run([{} for _ in self.membranes], list(self._parents), changed=[True] * len(self.membranes))
+        run = _Run([[] for _ in self.membranes], list(self._parents), set())
         for name in contents:
             at = self._index.get(name)
             if at is not None:
-                items = list(islice(contents[name], MAX_OBJECTS - run.total))
-                run.total += len(items)
-                _put(items, run.held[at])
+                run.held[at] = list(islice(contents[name], MAX_OBJECTS - run.total))
+                run.total += len(run.held[at])
+                run.active.add(at)
         step, halted = 0, False
         while step < MAX_STEPS and not run.full and not halted:
             step += 1
@@ -339,90 +277,113 @@ class System:
     def _step(self, run: _Run, step: int) -> bool:
         """False when nothing happened any more."""
         before = len(run.trace)
-        for at, held in enumerate(run.held if run.total > self._least else ()):
-            if held and run.total > self._limits[at]:
-                count = sum(map(len, held.values()))
-                if count > self._limits[at]:
-                    parent = run.parent[at]
-                    self._dissolve(run, step, at)
-                    run.held[parent].setdefault(DISSOLVED, []).append(Object(DISSOLVED, float(count)))
-                    run.changed[parent] = True
-                    run.total += 1
+        if run.total > self._least:
+            self._overflow(run, step)
+        held, active = run.held, sorted(run.active)
+        run.active.clear()
         arriving: list[tuple[int, Object]] = []
         going: list[int] = []
-        changed = run.changed
-        for at, held in enumerate(run.held):
-            if held and changed[at] and self._rules[at]:
-                worked = len(run.trace)
-                self._evolve(run, step, at, arriving, going)
-                changed[at] = len(run.trace) > worked
+        for at in active:
+            if not held[at] or not self._rules[at]:
+                continue
+            left, sent, events, used, dissolves, _, full = self._work_of(run, step, at, len(arriving))
+            if used:
+                held[at] = list(left)
+                arriving += sent
+                run.trace += events
+                run.active.add(at)
+                run.total -= used
+                run.full = run.full or full
+                if dissolves:
+                    going.append(at)
         for at, item in arriving:
-            held, kind = run.held[at], item[0]
-            if kind in held:
-                held[kind].append(item)
-            else:
-                held[kind] = [item]
-            changed[at] = True
+            held[at].append(item)
+            run.active.add(at)
         run.total += len(arriving)
         for at in going:
             if run.parent[at] >= 0:
                 self._dissolve(run, step, at)
         return len(run.trace) > before
 
+    def _overflow(self, run: _Run, step: int) -> None:
+        """What holds more than its limit dissolves."""
+        for at, limit in enumerate(self._limits):
+            count = len(run.held[at])
+            if count > limit:
+                parent = run.parent[at]
+                self._dissolve(run, step, at)
+                run.held[parent].append(Object(DISSOLVED, float(count)))
+                run.total += 1
+
     def _dissolve(self, run: _Run, step: int, at: int) -> None:
         """Objects and inner membranes go to the parent. What is sent out of an inner one arrives there."""
         parent = run.parent[at]
-        moved = [item for name in sorted(run.held[at]) for item in run.held[at][name]]
-        _put(moved, run.held[parent])
-        run.held[at] = {}
-        run.changed[parent] = True
+        moved = sorted(run.held[at], key=_type)
+        run.held[parent] += moved
+        run.held[at] = []
+        run.active.add(parent)
         for inner, outer in enumerate(run.parent):
             if outer == at:
                 run.parent[inner] = parent
         run.parent[at] = -2
+        run.whole = False
         run.trace.append(Event(step, self.membranes[at].name, None, (), tuple(moved)))
 
-    def _evolve(self, run: _Run, step: int, at: int, arriving: list[tuple[int, Object]], going: list[int]) -> None:
-        """One membrane, one step: rules in order until none fits."""
-        held, known = run.held[at], self._rules[at]
+    def _work_of(self, run: _Run, step: int, at: int, arriving: int) -> _Work:
+        """What a membrane does now. arriving: number of objects that the others have sent in this step."""
+        items, room = run.held[at], MAX_OBJECTS - run.total - arriving
+        if run.whole and len(items) <= REMEMBERED_OBJECTS:
+            work = self._remembered(step, at, tuple(items))
+            if work.peak <= room:
+                return work
+        return self._work(step, at, items, run.parent, room)
+
+    def _whole_work(self, step: int, at: int, items: tuple[Object, ...]) -> _Work:
+        """What is remembered: of a tree that is whole, with room enough."""
+        return self._work(step, at, items, self._parents, MAX_OBJECTS)
+
+    def _work(self, step: int, at: int, items: Iterable[Object], parents: Sequence[int], room: int) -> _Work:
+        """Rules in order until none fits. room: objects that may come to be beyond those there are."""
+        known, held = self._rules[at], _by_type(items)
+        before = {kind: tuple(found) for kind, found in held.items()} if self._looks[at] else {}
         waiting: list[_Compiled] = []
-        for name in held:
-            if name in known:
-                waiting += known[name]
-        if not waiting:
-            return
-        if len(waiting) > 1:
-            waiting.sort(key=_rank)
-        before: dict[str, tuple[Object, ...]] = {}
-        if self._looks[at]:
-            before = {name: tuple(items) for name, items in held.items()}
-        strong, reached = self.membranes[at].strong, 0
-        goal, name, trace = run.parent[at], self._names[at], run.trace
+        for kind in held:
+            if kind in known:
+                waiting += known[kind]
+        waiting.sort(key=_rank)
+        name, strong, goal = self._names[at], self.membranes[at].strong, parents[at]
+        sent: list[tuple[int, Object]] = []
+        events: list[Event] = []
+        used, peak, reached = 0, 0, 0
+        dissolves = full = False
         for compiled in waiting:
-            _, rule, first, single, needs, _, carries, made = compiled
+            _, rule, first, single, needs, _, _, carries, made = compiled
             if first not in held:
                 continue
-            if strong and rule.priority < reached:
+            if full or (strong and rule.priority < reached):
                 break
             uses = _take_single(first, needs, held) if single else self._uses(compiled, held, before)
             if not uses:
                 continue
             reached = rule.priority
+            used += len(uses) * len(rule.inputs)
             if carries and goal >= 0:  # the usual case, shorter
-                for used in uses:
-                    arriving.append((goal, used[0]))
-                    trace.append(_new(Event, (step, name, rule, used, used, ())))
-                run.total -= len(uses)
+                for taken in uses:
+                    sent.append((goal, taken[0]))
+                    events.append(_new(Event, (step, name, rule, taken, taken, ())))
                 continue
-            run.total -= len(uses) * len(rule.inputs)
-            for used in uses:
-                if run.total + len(arriving) + len(made) > MAX_OBJECTS:
-                    run.full = True
-                    return
-                products, stopped = self._apply(run, at, made, used, arriving)
-                trace.append(_new(Event, (step, name, rule, used, products, stopped)))
-            if rule.dissolves and at not in going:
-                going.append(at)
+            for taken in uses:
+                more = len(sent) + len(made) - used
+                if more > peak:
+                    peak = more
+                if more > room:
+                    full = True
+                    break
+                products, stopped = self._apply(parents, at, made, taken, sent)
+                events.append(_new(Event, (step, name, rule, taken, products, stopped)))
+            dissolves = dissolves or (rule.dissolves and not full)
+        left = tuple(chain.from_iterable(held.values()))
+        return _new(_Work, (left, tuple(sent), tuple(events), used, dissolves, peak, full))
 
     def _uses(
         self, compiled: _Compiled, held: dict[str, list[Object]], before: Mapping[str, tuple[Object, ...]]
@@ -440,11 +401,13 @@ class System:
                     return []
                 del held[rule.inputs[0].type]
                 return [(items[0],)]
+        if compiled.alike:
+            return _take_alike(rule.inputs[0].type, len(rule.inputs), held)
         return _take_all(rule.inputs, held) if compiled.distinct else _take_each(rule.inputs, held)
 
     def _apply(
-        self, run: _Run, at: int, made: tuple[_Made, ...], used: tuple[Object, ...],
-        arriving: list[tuple[int, Object]],
+        self, parents: Sequence[int], at: int, made: tuple[_Made, ...], used: tuple[Object, ...],
+        sent: list[tuple[int, Object]],
     ) -> tuple[tuple[Object, ...], tuple[Object, ...]]:  # fmt: skip
         """Makes the products once: (all of them, those that were stopped)."""
         found: list[Object] = []
@@ -459,27 +422,27 @@ class System:
                 item = _new(Object, (product.type, _bounded(amount), product.charge, product.mobility))
             found.append(item)
             if into < 0:
-                arriving.append((at, item))
+                sent.append((at, item))
                 continue
-            goal = run.parent[at] if leaves else self._passage(run, at, into, product.target, item)
+            goal = parents[at] if leaves else self._passage(parents, at, into, product.target, item)
             if goal >= 0:
-                arriving.append((goal, item))
+                sent.append((goal, item))
                 if goal == at:
                     stopped += (item,)
         return tuple(found), stopped
 
-    def _passage(self, run: _Run, at: int, into: int, target: str, item: Object) -> int:
+    def _passage(self, parents: Sequence[int], at: int, into: int, target: str, item: Object) -> int:
         """Where a product arrives: the goal, or `at` if it is held back; -1 outside of the skin."""
         if target == OUT:
-            goal, through = run.parent[at], at
+            goal, through = parents[at], at
         else:
             goal = through = into
-            if run.parent[into] != at:
+            if parents[into] != at:
                 return at
         return goal if self._passes(item.mobility, through) else at
 
     def _outcome(self, run: _Run, steps: int, halted: bool) -> Outcome:
-        skin = run.held[self._skin]
+        skin = _by_type(run.held[self._skin])
         amounts: dict[str, float] = {}
         signals: dict[str, float] = {}
         for name in SIGNALS:
@@ -499,15 +462,18 @@ _new = tuple.__new__
 
 
 _rank = operator.itemgetter(0)
+_type = operator.itemgetter(0)
 
 
-def _put(items: Iterable[Object], held: dict[str, list[Object]]) -> None:
+def _by_type(items: Iterable[Object]) -> dict[str, list[Object]]:
+    found: dict[str, list[Object]] = {}
     for item in items:
         kind = item[0]
-        if kind in held:
-            held[kind].append(item)
+        if kind in found:
+            found[kind].append(item)
         else:
-            held[kind] = [item]
+            found[kind] = [item]
+    return found
 
 
 def _first(item: Object) -> tuple[float, int, float]:
@@ -530,6 +496,15 @@ def _take_single(kind: str, needs: float, held: dict[str, list[Object]]) -> list
         items = [item for item in items if item.mobility >= needs]
     items.sort(key=_first)
     return [(item,) for item in items]
+
+
+def _take_alike(kind: str, number: int, held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:
+    """Takes `number` objects of one type as often as it goes."""
+    items = sorted(held.pop(kind), key=_first)
+    end = len(items) - len(items) % number
+    if end < len(items):
+        held[kind] = items[end:]
+    return [tuple(items[at : at + number]) for at in range(0, end, number)]
 
 
 def _take_all(inputs: tuple[Pattern, ...], held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:

@@ -139,7 +139,10 @@ def stage(rules: Callable[[], Rules]) -> Stage:
 
 def _signals(found: Outcome) -> str:
     """The five signals in one word (R28)."""
-    return "/".join([f"{name}={found.signals[name]:.2f}" for name in SIGNALS])
+    return _FORM % tuple([found.signals[name] for name in SIGNALS])
+
+
+_FORM = "/".join([f"{name}=%.2f" for name in SIGNALS])
 
 
 def _moved(found: Outcome) -> list[str]:
@@ -152,12 +155,8 @@ def _moved(found: Outcome) -> list[str]:
             weight = WEIGHTS.get(kind)
             if weight is not None:
                 shares[rule.name] = shares.get(rule.name, 0.0) + (-weight * value if charge < 0 else weight * value)
-    ranked = sorted(shares.items(), key=_strength)[:REASONS]
-    return [f"{name}{share:+.1f}" for name, share in ranked]
-
-
-def _strength(share: tuple[str, float]) -> tuple[float, str]:
-    return -abs(share[1]), share[0]
+    ranked = sorted([(-abs(share), name) for name, share in shares.items()])[:REASONS]
+    return [f"{name}{shares[name]:+.1f}" for _, name in ranked]
 
 
 def trace(features: Features, rules: Rules | None = None) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Tokens: what is read, what is left out, and that nothing breaks them."""
 
+import itertools
+from dataclasses import replace
+
 import pytest
 
 from echomox.filter import tokens
@@ -175,3 +178,25 @@ def test_long_field_names_are_not_remembered():
     before = tokens._known_name.cache_info().currsize
     assert tokens.field_name(b"X-" + b"y" * 100_000).written == "h:X-" + "y" * 38
     assert tokens._known_name.cache_info().currsize == before
+
+
+@pytest.mark.parametrize("characters", ["a.!$ ", "a-'%! ", "b$%.'", "_9!-$"])
+def test_words_of_ascii_text_are_those_of_any_text(characters):
+    """ASCII text has a faster way; every string of these characters, against the expression for any script."""
+    for size in range(7):
+        for drawn in itertools.product(characters, repeat=size):
+            text = "".join(drawn)
+            assert tokens.words_of(text) == tokens._WORD.findall(text)
+
+
+def test_all_ascii_characters_part_words_alike():
+    for code in range(128):
+        text = f"Ab{chr(code)}c {chr(code)}d{chr(code)}"
+        assert tokens.words_of(text) == tokens._WORD.findall(text.lower())
+
+
+def test_the_vocabulary_is_of_what_a_reader_sees():
+    found = read(mail("Subject: Hello there", "X-Other: unseen", body="hello 4you <b>"))
+    assert found.vocabulary().words == {"hello", "there", "4you", "b"}
+    assert found.vocabulary().odd == ("4you",)
+    assert replace(found, seen=None).vocabulary() == found.vocabulary()

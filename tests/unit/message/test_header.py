@@ -100,3 +100,18 @@ def test_select_fields_for_header_fields_and_not():
     assert select_fields(block, ["to", "subject"], False) == b"From: a\r\n\r\n"
     assert select_fields(b"From: a", ["FROM"], True) == b"From: a\r\n\r\n"
     assert select_fields(block, ["bcc"], True) == b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        (b" a\r\n b\n\tc\r\n", b"a b\tc"),
+        (b"a\r\r\n b", b"a\r b"),
+        (b"a\nb\r\n c", b"a\nb c"),
+        (b"a\r\n\r\n b", b"a\r\n b"),
+        (b"a\n\r\n b", b"a\n b"),
+        (b"a\n ", b"a"),
+    ],
+)
+def test_only_line_ends_before_white_space_are_folds(value, expected):
+    assert unfold(value) == expected

@@ -397,3 +397,12 @@ def test_message_ids(value, found):
 def test_references_are_bounded():
     data = b"References:" + b" <a@b>" * 2000 + b"\r\n\r\n"
     assert len(parse(data).references) == 200
+
+
+def test_a_message_is_read_alike_however_often_its_types_and_addresses_came():
+    data = b"From: A <a@b.example>\r\nTo: c@d.example, E <e@f.example>\r\nContent-Type: text/html\r\n\r\n<p>x</p>"
+    first = parse(data, shown=False)
+    shown = parse(data)
+    assert parse(data, shown=False) == first and parse(data) == shown
+    assert shown.bodystructure.count(b"charset") == 1
+    assert (first.from_text, first.to_text) == (shown.from_text, shown.to_text)

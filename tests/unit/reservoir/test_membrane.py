@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from math import exp, tanh
 
 import pytest
@@ -213,3 +214,41 @@ def test_a_system_without_one_skin_is_refused():
             System(membranes, [])
     with pytest.raises(ValueError, match="no membrane x"):
         System([Membrane("skin")], [Rule("r", ("x",), 1, (Pattern("a"),), (Product("b"),))])
+
+
+def test_the_skin_never_dissolves():
+    """Each membrane on the way out adds one object, so that the skin comes to hold more than the system began with."""
+    chain = "membrane skin\nmembrane a in skin limit 9\nmembrane b in a limit 9\nmembrane c in b limit 9\n"
+    outcome = system(chain).evolve({"c": [Object("spam")] * MAX_OBJECTS})
+    assert len(outcome.contents["skin"]) == MAX_OBJECTS + 3
+    assert outcome.amounts["spam"] == MAX_OBJECTS
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_remembered_is_what_would_be_done_again(seed):
+    """One system for many messages, against a new one for each."""
+    draw = random.Random(seed)
+    remembering = system(HAND)
+    for _ in range(40):
+        contents = {
+            home: [
+                Object(draw.choice("abcd"), float(draw.randrange(4)), draw.choice((-1, 0, 1)), draw.choice((0.4, 1.0)))
+                for _ in range(draw.randrange(6))
+            ]
+            for home in ("box", "room", "skin")
+        }
+        found, fresh = remembering.evolve(contents), system(HAND).evolve(contents)
+        assert found == fresh and found.contents == fresh.contents
+
+
+def test_what_is_remembered_is_not_for_a_membrane_whose_parent_is_gone():
+    """An object of box goes to room, and to the skin once room is dissolved."""
+    one = system(HAND)
+    box = [Object("b", 2.0), Object("a", 1.0)]
+    assert str(one.evolve({"box": box}).trace[1]) == "2 room: up [5] c(3) -> spam(3)"
+    outcome = one.evolve({"box": box, "room": [Object("q")] * 5})
+    assert [str(event) for event in outcome.trace] == [
+        "1 room: dissolves, 5 objects to its parent",
+        "1 box: pair [90] a(1), b(2) -> c(3)",
+    ]
+    assert Object("c", 3.0) in outcome.contents["skin"]
