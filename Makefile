@@ -27,7 +27,7 @@ bench: $(TEST) ## the loads and their table of figures
 	.venv/bin/python -m tests.bench
 
 fuzz: $(TEST) ## the fuzz targets and the model of IMAP, for long
-	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/fuzz tests/model
+	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/fuzz tests/model tests/dialog/test_stress.py tests/process/test_imap_stress.py
 
 lint: $(TEST) ## style
 	.venv/bin/ruff check $(OURS)

@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 
 from echomox.imap.lexer import Bad, Parser
-from echomox.imap.searching import partial_range
 from echomox.imap.seqset import SequenceSet
 
 PARTS = 100
@@ -276,7 +275,7 @@ def _fetch_modifiers(parser: Parser) -> tuple[int, bool, tuple[int, int] | None]
             vanished = True
         elif name == "PARTIAL" and not partial:
             parser.space()
-            partial = partial_range(parser)
+            partial = parser.partial_range()
         else:
             raise Bad("Unknown or repeated modifier of FETCH")
         if not parser.accept(b" "):

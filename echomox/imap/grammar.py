@@ -7,7 +7,7 @@ extensions have files of their own: fetch.py, searching.py, listing.py and other
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from echomox.imap.lexer import Bad, Literal, Parser, Streamed
@@ -47,9 +47,10 @@ class Authenticate:
 
 @dataclass(frozen=True, slots=True)
 class OfMailbox:
-    """DELETE, SUBSCRIBE, UNSUBSCRIBE."""
+    """DELETE, SUBSCRIBE, UNSUBSCRIBE. written: the name as the client wrote it, here and below."""
 
     mailbox: str
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,16 @@ class Create:
 
     mailbox: str
     special_use: tuple[str, ...] = ()
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
+    """written: the new name."""
+
     old: str
     new: str
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Select:
     mailbox: str
     condstore: bool = False
     qresync: Qresync | None = None
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,7 @@ def of_mailbox(parser: Parser) -> OfMailbox:
     parser.space()
     mailbox = parser.mailbox()
     parser.end()
-    return OfMailbox(mailbox)
+    return OfMailbox(mailbox, parser.written)
 
 
 def create(parser: Parser) -> Create:
@@ -194,7 +200,7 @@ def create(parser: Parser) -> Create:
         if not all(use.startswith("\\") for use in uses):
             raise Bad("A special use begins with a backslash")
     parser.end()
-    return Create(mailbox, uses)
+    return Create(mailbox, uses, parser.written)
 
 
 def rename(parser: Parser) -> Rename:
@@ -203,7 +209,7 @@ def rename(parser: Parser) -> Rename:
     parser.space()
     new = parser.mailbox()
     parser.end()
-    return Rename(old, new)
+    return Rename(old, new, parser.written)
 
 
 def select(parser: Parser) -> Select:
@@ -225,7 +231,7 @@ def select(parser: Parser) -> Select:
                 break
         parser.close()
     parser.end()
-    return Select(mailbox, condstore, qresync)
+    return Select(mailbox, condstore, qresync, parser.written)
 
 
 def _qresync(parser: Parser) -> Qresync:

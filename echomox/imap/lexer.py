@@ -35,6 +35,7 @@ _ESCAPED = re.compile(rb"\\(.)")
 _LITERAL = re.compile(rb"(~?)\{([0-9]+)(?:@([0-9]+))?\}\n")
 _NUMBER = re.compile(rb"[0-9]{1,20}(?![0-9])")
 _SET = re.compile(rb"[0-9*:,]+|\$")
+_PARTIAL = re.compile(rb"(-?[0-9]{1,10}):(-?[0-9]{1,10})")
 _FLAG = re.compile(rb"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 _DATE = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1')
 _DATE_TIME = re.compile(
@@ -72,13 +73,15 @@ class Literal:
 class Parser:
     """text: arguments of a command; utf8: mailbox names are UTF-8 (after ENABLE UTF8=ACCEPT or IMAP4rev2)."""
 
-    __slots__ = ("depth", "pos", "text", "utf8")
+    __slots__ = ("depth", "pos", "text", "utf8", "written")
 
     def __init__(self, text: bytes, utf8: bool = False) -> None:
         self.text = text
         self.pos = 0
         self.utf8 = utf8
         self.depth = 0
+        self.written = ""
+        """The last mailbox name as the client wrote it (RFC 9051 6.3.9.7)."""
 
     # the place
 
@@ -230,6 +233,14 @@ class Parser:
             raise self.bad("a set of messages without * and $")
         return found
 
+    def partial_range(self) -> tuple[int, int]:
+        """RFC 9394 4: 1:500, or -1:-500 from the end. The client may write it in either order."""
+        match = self.take(_PARTIAL, "a range like 1:500 or -1:-500")
+        low, high = int(match[1]), int(match[2])
+        if (low < 0) != (high < 0) or not low or not high or max(abs(low), abs(high)) > NUMBER:
+            raise Bad("A range of PARTIAL counts from one end, from 1")
+        return (low, high) if abs(low) <= abs(high) else (high, low)
+
     def date(self) -> date:
         """1-Feb-1994, quoted or not."""
         place = self.pos
@@ -280,6 +291,7 @@ class Parser:
         if not name:
             self.pos = place
             raise self.bad("the name of a mailbox")
+        self.written = name
         return "INBOX" if name.upper() == "INBOX" else name
 
     def reference(self) -> str:

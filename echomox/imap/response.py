@@ -190,6 +190,11 @@ def list_line(
     )
 
 
+def oldname(name: bytes) -> bytes:
+    """RFC 9051 6.3.9.7, RFC 5465 8. name: of `mailbox`."""
+    return b'("OLDNAME" (%b))' % name
+
+
 def childinfo(options: Iterable[str]) -> bytes:
     """RFC 5258 3.5: ("CHILDINFO" ("SUBSCRIBED"))."""
     return b'("CHILDINFO" (%b))' % " ".join(f'"{option}"' for option in options).encode("ascii")

@@ -30,8 +30,8 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Messages by sequence number (uid False) or UID. ranges: inclusive pairs low <= high; 0xFFFFFFFF for
-    "*" as high end; `star` ranges have been resolved by the session before the store sees them."""
+    """Messages by sequence number (uid False) or UID. ranges: inclusive pairs low <= high; 2 ** 32 for
+    "*" as high end; such ranges have been resolved by the session before the store sees them."""
 
     ranges: tuple[tuple[int, int], ...]
     uid: bool

@@ -9,10 +9,10 @@ for the session to resolve.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from echomox.imap import fetch
 from echomox.imap.lexer import Bad, Parser
 from echomox.imap.search import (
     Age,
@@ -33,7 +33,7 @@ from echomox.imap.search import (
     Text,
     When,
 )
-from echomox.imap.seqset import STAR, SequenceSet
+from echomox.imap.seqset import LARGEST, SequenceSet
 
 CHARSETS: Mapping[str, str] = {
     "US-ASCII": "ascii",
@@ -48,13 +48,17 @@ KEYS = 1000
 RETURN_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "UPDATE", "CONTEXT", "RELEVANCY"))
 HINTS = frozenset(("CONTEXT", "UPDATE"))
 """Options that ask for no result: alone they give ALL, without which updates would mean little (RFC 5267 4.2, 4.3)."""
-_PARTIAL = re.compile(rb"(-?[0-9]{1,10}):(-?[0-9]{1,10})")
 SAVED_RANGES = ((0, 0),)
 """Ranges of a `search.Sequence` that is "$": no message has the number 0."""
 
 
 class BadCharset(Bad):
-    """Answer NO [BADCHARSET (US-ASCII UTF-8)] (RFC 9051 7.1)."""
+    """Answer NO [BADCHARSET (US-ASCII UTF-8)] (RFC 9051 7.1). saves: of a search with SAVE, which leaves nothing (RFC
+    5182 2.1)."""
+
+    def __init__(self, text: str, saves: bool = False) -> None:
+        super().__init__(text)
+        self.saves = saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Search:
     modseq: bool = False
     partial: tuple[int, int] | None = None
     """Of PARTIAL: both ends as written; negative ones count from the end (RFC 9394 3.1)."""
+    items: tuple[fetch.FetchItem, ...] = ()
+    """Of UPDATE (RFC 5465 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class Returning:
 
     options: tuple[str, ...] | None = None
     partial: tuple[int, int] | None = None
+    items: tuple[fetch.FetchItem, ...] = ()
 
 
 NOT_SAID = Returning()
@@ -96,7 +103,7 @@ def searched(parser: Parser, returning: Returning) -> Search:
         parser.space()
         charset = parser.astring().decode("latin-1").upper()
         if charset not in CHARSETS:
-            raise BadCharset("Unknown charset")
+            raise BadCharset("Unknown charset", saves="SAVE" in (returning.options or ()))
         parser.space()
     return program(parser, charset, returning)
 
@@ -106,7 +113,7 @@ def program(parser: Parser, charset: str, returning: Returning = NOT_SAID) -> Se
     keys = _Program(parser, CHARSETS[charset or "UTF-8"])
     found = _and(keys.keys())
     parser.end()
-    return Search(found, returning.options, charset, keys.modseq, returning.partial)
+    return Search(found, returning.options, charset, keys.modseq, returning.partial, returning.items)
 
 
 def returns(parser: Parser) -> Returning:
@@ -126,6 +133,7 @@ def return_options(parser: Parser) -> Returning:
     parser.open()
     options: list[str] = []
     partial = None
+    items: tuple[fetch.FetchItem, ...] = ()
     while not parser.next_is(b")"):
         if options:
             parser.space()
@@ -134,7 +142,9 @@ def return_options(parser: Parser) -> Returning:
             raise Bad("Unknown RETURN option")
         if option == "PARTIAL":
             parser.space()
-            partial = partial_range(parser)
+            partial = parser.partial_range()
+        elif option == "UPDATE":
+            items = items or _update_items(parser)
         if option not in options:
             options.append(option)
     parser.close()
@@ -142,16 +152,14 @@ def return_options(parser: Parser) -> Returning:
         raise Bad("PARTIAL and ALL exclude each other")
     if not set(options) - HINTS:
         options.append("ALL")  # RFC 4731 3.1: when nothing is asked for
-    return Returning(tuple(options), partial)
+    return Returning(tuple(options), partial, items)
 
 
-def partial_range(parser: Parser) -> tuple[int, int]:
-    """RFC 9394 4: 1:500, or -1:-500 from the end; in any order."""
-    match = parser.take(_PARTIAL, "a range like 1:500 or -1:-500")
-    low, high = int(match[1]), int(match[2])
-    if (low < 0) != (high < 0) or not low or not high or max(abs(low), abs(high)) > STAR:
-        raise Bad("A range of PARTIAL counts from one end, from 1")
-    return low, high
+def _update_items(parser: Parser) -> tuple[fetch.FetchItem, ...]:
+    """What is to be fetched of new results (RFC 5465 7); the grammar has no space before it, the example has one."""
+    if parser.next_is(b" ("):
+        parser.space()
+    return fetch.items(parser) if parser.next_is(b"(") else ()
 
 
 def _and(keys: list[Key]) -> Key:
@@ -231,7 +239,7 @@ def _uid_bound(program: _Program, name: str) -> Key:
     """UIDAFTER and UIDBEFORE (RFC 9738 3.2): UIDs above or below this one."""
     uid = program.parser.number(least=1)
     if name == "UIDAFTER":
-        return Sequence(((uid + 1, STAR),) if uid < STAR else (), uid=True)
+        return Sequence(((uid + 1, LARGEST),) if uid < LARGEST else (), uid=True)
     return Sequence(((1, uid - 1),) if uid > 1 else (), uid=True)
 
 

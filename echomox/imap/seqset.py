@@ -14,7 +14,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-STAR = 0xFFFFFFFF
+LARGEST = 0xFFFFFFFF
+"""A UID may be that; it is not "*"."""
+STAR = LARGEST + 1
 ELEMENTS = 20_000
 """Most elements (numbers and ranges) of a set that is taken."""
 
@@ -122,7 +124,7 @@ def _number(digits: bytes) -> int:
     if digits == b"*":
         return STAR
     value = int(digits)
-    if value > STAR:
+    if value > LARGEST:
         raise ValueError("A number of more than 32 bits")
     return value
 

@@ -43,7 +43,8 @@ def sort(parser: Parser) -> Sort:
     options = returns(parser)
     criteria = _criteria(parser)
     parser.space()
-    return Sort(criteria, program(parser, _charset(parser), options))
+    charset = _charset(parser, saves="SAVE" in (options.options or ()))
+    return Sort(criteria, program(parser, charset, options))
 
 
 def thread(parser: Parser) -> Thread:
@@ -86,10 +87,10 @@ def _criteria(parser: Parser) -> tuple[Criterion, ...]:
     return tuple(found)
 
 
-def _charset(parser: Parser) -> str:
+def _charset(parser: Parser, saves: bool = False) -> str:
     """Must be said (RFC 5256 3)."""
     charset = parser.astring().decode("latin-1").upper()
     if charset not in CHARSETS:
-        raise BadCharset("Unknown charset")
+        raise BadCharset("Unknown charset", saves)
     parser.space()
     return charset

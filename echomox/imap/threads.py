@@ -5,13 +5,15 @@ All is done with arrays of numbers, so that a hundred thousand messages take ten
 subjects come as numbers too (equal ones for equal texts). Nodes are 0 to n - 1 for the messages in the order given,
 and higher ones for messages that are only referred to, which stay as dummies where they hold several threads together.
 What cannot be said of all nodes at once (loops of references, the gathering by subject) is a loop over those that it
-is about. Nothing recurses. Each algorithm gives way now and then (it is a generator), and returns the threads as they
-stand in the response. Pure.
+is about; where references make a loop, the messages around it are linked one after the other, as the RFC says it, as
+far as that is worth WALK steps. Nothing recurses. Each algorithm gives way now and then (it is a generator), and
+returns the threads as they stand in the response. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,8 @@ Numbers = npt.NDArray[np.signedinteger[Any]]
 Steps = Generator[None, None, bytes]
 TURN = 2000
 """Threads between two pauses."""
+WALK = 2_000_000
+"""Steps from a message to those above it that loops of references are worth."""
 NONE = -1
 
 
@@ -144,12 +148,21 @@ def link(items: Items) -> Generator[None, None, Numbers]:
     has = np.flatnonzero(items.counts)
     parent[has] = refer[ends[has] - 1]
     parent[parent == np.arange(total)] = NONE
-    break_loops(parent)
-    yield
     inner = np.ones(len(refer), np.bool_)
     inner[ends[has] - 1] = False  # the last of each message has none after it
     above = np.flatnonzero(inner)
     pairs = np.stack((refer[above], refer[above + 1])) if len(above) else np.zeros((2, 0), np.int64)
+    tangled = yield from tangle(parent, pairs)
+    yield
+    if len(tangled):
+        exact = yield from in_order(items, refer, total, tangled)
+        if exact is not None:
+            fixed = np.zeros(total, np.bool_)
+            fixed[tangled] = True
+            parent[tangled] = exact[tangled]
+            pairs = pairs[:, ~fixed[pairs[1]]]
+    break_loops(parent)
+    yield
     pairs = pairs[:, (parent[pairs[1]] == NONE) & (pairs[0] != pairs[1])]
     _, first = np.unique(pairs[1] * (total + 1) + pairs[0], return_index=True)
     pairs = pairs[:, np.sort(first)]
@@ -176,6 +189,54 @@ def nodes(items: Items) -> tuple[Numbers, int]:
     return node[inverse[count:]], count + len(lost)
 
 
+def tangle(parent: Numbers, pairs: Numbers) -> Generator[None, None, Numbers]:
+    """The nodes that hang together with a loop of references; none if there is none."""
+    free = pairs[:, (parent[pairs[1]] == NONE) & (pairs[0] != pairs[1])]
+    guess = parent.copy()
+    guess[free[1][::-1]] = free[0][::-1]  # of several, the first
+    loops = looping(guess)
+    if not len(loops):
+        return loops
+    said = np.flatnonzero(parent != NONE)
+    tops = list(range(len(parent)))
+    ends = np.concatenate((pairs, np.stack((parent[said], said))), axis=1)
+    for begin in range(0, ends.shape[1], 4 * TURN):
+        for one, other in ends[:, begin : begin + 4 * TURN].T.tolist():
+            tops[_top(tops, one)] = _top(tops, other)
+        yield
+    wanted = {_top(tops, node) for node in loops.tolist()}
+    return np.array([node for node in range(len(tops)) if _top(tops, node) in wanted], np.int64)
+
+
+def in_order(items: Items, refer: Numbers, total: int, among: Numbers) -> Generator[None, None, Numbers | None]:
+    """Step 1 word for word, for the messages among these nodes; None if it takes too long."""
+    parent = [NONE] * total
+    left = WALK
+    starts = np.concatenate(([0], np.cumsum(items.counts))).tolist()
+
+    def is_below(node: int, other: int) -> bool:
+        nonlocal left
+        while node != NONE and node != other:
+            node = parent[node]
+            left -= 1
+        return node == other
+
+    for done, message in enumerate(among[among < len(items.numbers)].tolist(), 1):
+        named = refer[starts[message] : starts[message + 1]].tolist()
+        for upper, lower in pairwise(named):
+            if left > 0 and parent[lower] == NONE and not is_below(upper, lower):
+                parent[lower] = upper
+        if named:
+            parent[message] = NONE
+            if not is_below(named[-1], message):
+                parent[message] = named[-1]
+        if left < 0:
+            return None
+        if not done % TURN:
+            yield
+    return np.array(parent, np.int64)
+
+
 def looping(parent: Numbers) -> Numbers:
     """Nodes of loops; none if there are none."""
     ahead, steps = parent, 1
@@ -186,7 +247,7 @@ def looping(parent: Numbers) -> Numbers:
 
 
 def break_loops(parent: Numbers) -> None:
-    """Of each loop the link that would have closed it, of its last node, is not made (step 1.A)."""
+    """What `in_order` has left: of each loop the link of its last node is not made."""
     left = set(looping(parent).tolist())
     while left:
         start = node = left.pop()

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from echomox.imap.fetch import Binary, FetchItem, Item
 from echomox.imap.response import quoted, update_line
 from echomox.imap.search import And, Body, Fuzzy, Header, Key, Not, Or, Text
 from echomox.imap.sorting import Criterion
+from echomox.imapd.command import No
+from echomox.imapd.render import compile_plan, responses
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -28,15 +32,17 @@ TEXTS = 100
 
 
 class Context:
-    """key: resolved. uids: what the client knows; in its order when there are criteria."""
+    """key: resolved. uids: what the client knows; in its order when there are criteria. items: what is fetched of new
+    messages that match (RFC 5465 7)."""
 
-    __slots__ = ("_order", "by_uid", "criteria", "key", "tag", "uids")
+    __slots__ = ("_order", "by_uid", "criteria", "items", "key", "tag", "uids")
 
     def __init__(
         self, tag: bytes, by_uid: bool, key: Key, criteria: tuple[Criterion, ...], found: Sequence[int]
     ) -> None:
         self.tag = tag
         self.by_uid = by_uid
+        self.items: tuple[FetchItem, ...] = ()
         self.key = key
         self.criteria = criteria
         self.uids = set(found)
@@ -77,6 +83,10 @@ class Context:
         return update_line(
             self.tag, self.by_uid, [(word, at, view.numbers(uids, self.by_uid)) for word, at, uids in changes]
         )
+
+
+Match = tuple[Context, set[int]]
+"""What of some messages belongs to its results."""
 
 
 def _runs(order: Sequence[int], wanted: Collection[int]) -> list[tuple[int, list[int]]]:
@@ -123,20 +133,55 @@ def tell_gone(session: Session, gone: Collection[int]) -> None:
             session.say(line)
 
 
-def tell_changed(session: Session, uids: Sequence[int]) -> None:
-    """After EXISTS and FETCH. uids: of new messages and of those with other flags, ascending."""
+def checked(items: Sequence[FetchItem]) -> tuple[FetchItem, ...]:
+    """What NOTIFY and UPDATE may fetch of new messages: always with the UID; it is told without waiting for anything,
+    and never sets \\Seen."""
+    if any(isinstance(item, Binary) for item in items):
+        raise No("BINARY cannot be asked for here", "CANNOT")
+    return tuple(dict.fromkeys((Item("UID"), *items))) if items else ()
+
+
+def matching(session: Session, uids: Sequence[int]) -> list[Match]:
+    """What the contexts find among these messages: new ones and those with other flags, ascending."""
     if not uids or not session.contexts:
-        return
+        return []
     view = session.selected
     among = array("I", uids)
+    matches = []
     for tag, context in list(session.contexts.items()):
         if len(uids) > TEXTS and reads_texts(context.key):
             cancel(session, (tag,))
             refuse(session, tag, b"Too much has changed at once")
             continue
-        matching = set(session.box.store.search(view.mailbox_id, context.key, among)).difference(view.pending)
-        for line in (context.remove(session, set(uids) - matching), context.add(session, matching)):
+        found = session.box.store.search(view.mailbox_id, context.key, among)
+        matches.append((context, set(found).difference(view.pending)))
+    return matches
+
+
+def tell_changed(session: Session, uids: Sequence[int], matches: Sequence[Match]) -> None:
+    """After EXISTS and FETCH. matches: of `matching`."""
+    for context, found in matches:
+        for line in (context.remove(session, set(uids) - found), context.add(session, found)):
             if line:
+                session.say(line)
+
+
+def tell_new(session: Session, count: int, matches: Sequence[Match]) -> None:
+    """FETCH of the last `count` messages of the view, with what NOTIFY (RFC 5465 5.2) and the contexts that they belong
+    to (section 7) ask for, in one response."""
+    view = session.selected
+    items = session.watch.items if session.watch is not None else ()
+    if not items and not any(context.items for context, _ in matches):
+        return
+    asked = {uid: dict.fromkeys(items) for uid in view.uids[-count:]}
+    for context, found in matches:
+        for uid in found & asked.keys() if context.items else ():
+            asked[uid] |= dict.fromkeys(context.items)
+    for wanted, group in groupby(asked, key=lambda uid: tuple(asked[uid])):
+        if wanted:
+            items = tuple(item for item in wanted if item != Item("UID")) if session.uid_only else wanted
+            plan = compile_plan(items, view.recent_from, sets_seen=False, by_uid=session.uid_only)
+            for line in responses(plan, view, session.box.store, list(group)):
                 session.say(line)
 
 

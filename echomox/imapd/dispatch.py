@@ -5,6 +5,7 @@ a command is logged with its traceback and answered NO [SERVERBUG]."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from echomox.imapd import command as rows
 from echomox.imapd.command import BadCommand, No, Outcome, Rule
 from echomox.imapd.tell import BYE_GONE, MailboxGone, renew_rights, tell_news
 from echomox.imapd.view import OutOfRange
-from echomox.imapd.watch import OWN
+from echomox.imapd.watch import OWN, look_watched
 from echomox.store.engine import (
     BadMailboxName,
     LimitExceeded,
@@ -94,9 +95,19 @@ def succeed(session: Session, tag: bytes, row: rows.Command, outcome: Outcome) -
         session.bad = 0
     look(session, row.flags)
     if session.watch is not None and session.state is not State.LOGOUT:
-        session.watch.look(session, quiet=row.name in OWN)
+        look_watched(session, quiet=row.name in OWN)
+    if session.annotated is not None and session.state is not State.LOGOUT:
+        session.annotated.look(session, quiet=row.name == "SETMETADATA")
+    if outcome is None and leaves_pending(session, row.flags):
+        outcome = b"[EXPUNGEISSUED] %b completed" % row.name.encode("ascii")
     if outcome != b"":
         answer(session, tag, b"OK " + (outcome or row.name.encode("ascii") + b" completed"))
+
+
+def leaves_pending(session: Session, flags: Rule) -> bool:
+    """Messages are gone that this command, which names them by number, did not let tell (RFC 5530 3): a search does
+    not find them any more."""
+    return bool(session.view and session.view.pending and flags & Rule.NUMBERS and not flags & Rule.BREAKS_SEQUENCES)
 
 
 def answer(session: Session, tag: bytes, text: bytes) -> None:
@@ -139,6 +150,8 @@ def fail(session: Session, tag: bytes, row: rows.Command | None, error: Exceptio
 def refusal(session: Session, error: Exception) -> bytes:
     """Word, code and text of a NO."""
     if isinstance(error, BadCharset):
+        if error.saves:
+            session.saved = array("I")  # RFC 9051 6.4.4.4, example 5
         return b"NO [BADCHARSET (US-ASCII UTF-8)] Unknown charset"
     if isinstance(error, No):
         return error.line()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imapd.command import Rule
 from echomox.imapd.dispatch import look
-from echomox.imapd.watch import listen
+from echomox.imapd.watch import listen, look_watched
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -37,27 +37,22 @@ def start_watching(session: Session, watch: Watch) -> None:
         old.close(session.service)
 
 
-def stop_watching(session: Session) -> None:
-    watch, session.watch = session.watch, None
-    if watch is not None:
-        listen(session)
-        watch.close(session.service)
-
-
 def poke(session: Session, modseq: int) -> None:
     """A hub: there may be news."""
     watch = session.watch
-    if session.paused or session.hub is None or session.task is not None or (session.view is None and watch is None):
+    if session.paused or session.hub is None or session.task is not None:
         return  # a command that runs tells at its end
     if any(hub is not session.hub for hub in session.heard):
         modseq = 0  # of one of several accounts: each is asked
     try:
         if watch is None:
             look(session, Rule.BREAKS_SEQUENCES, modseq)
+            if session.annotated is not None:
+                session.annotated.look(session)
         else:
             if watch.selected is not None:
                 look(session, watch.rules(), modseq)
-            watch.look(session)
+            look_watched(session)
     except Exception:
         session.service.log.exception("not told", cid=session.cid, account=session.account)
         session.service.count("exceptions")

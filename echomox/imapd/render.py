@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echomox.imap import response
 from echomox.imap.fetch import Binary, FetchItem, Item, Section
@@ -19,6 +19,9 @@ from echomox.imapd.flags import FLAGS
 from echomox.imapd.sections import cut, extent, needs_parts
 from echomox.message.header import select_fields
 from echomox.store.engine import AccountStore, Content
+
+if TYPE_CHECKING:
+    from echomox.imapd.view import View
 
 Row = Sequence[Any]
 Whole = Callable[[int, Row, AccountStore], Sequence[bytes]]
@@ -117,6 +120,20 @@ class Plan:
             yield b")\r\n"
         finally:
             content.close()
+
+
+def responses(plan: Plan, view: View, store: AccountStore, uids: Sequence[int]) -> Iterator[bytes]:
+    """Of these messages (ascending), as far as they are there and the client knows them; new ones are few."""
+    wanted = set(uids)
+    for row in list(store.fetch(view.mailbox_id, uids[0], uids[-1], plan.columns)):
+        number = view.number(row[0]) if row[0] in wanted else 0
+        if not number:
+            continue
+        number = row[0] if plan.by_uid else number
+        if plan.sections:
+            yield b"".join(plan.pieces(number, row, plan.content(row, store), False, {}))
+        else:
+            yield plan.line(number, row)
 
 
 def section_pieces(section: Section, space: bytes, row: Row, plan: Plan, content: Content) -> Iterator[bytes]:

@@ -30,8 +30,8 @@ from echomox.imapd.command import No
 from echomox.imapd.commands import BY_NAME, KEYWORDS
 from echomox.imapd.hub import Hub, Ringer
 from echomox.imapd.limit import keywords
-from echomox.imapd.listening import stop_watching
 from echomox.imapd.session import Session
+from echomox.imapd.watch import stop_watching
 from echomox.imapd.wheel import TICK, Wheel
 from echomox.log import Log
 from echomox.net.blocks import Blocks
@@ -176,7 +176,7 @@ class Service:
         """The session is as before its login (RFC 8437)."""
         stop_watching(session)
         self._leave(session)
-        session.entry = None
+        session.entry = session.annotated = None
         session.hidden = session.enabled = frozenset()
         session.state = State.NOT_AUTHENTICATED
         session.receiver.limits = BEFORE_LOGIN
@@ -246,7 +246,7 @@ class Service:
 
     def admit_idle(self, session: Session) -> None:
         if not self._idlers.admit(session.remote_ip):
-            raise No("Too many IDLE commands from your address", "LIMIT")
+            raise No("Too many IDLE commands from your address, end another one first", "LIMIT")
 
     def idle_ended(self, session: Session) -> None:
         self._idlers.release(session.remote_ip)

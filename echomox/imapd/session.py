@@ -27,14 +27,15 @@ from echomox.imap.state import State
 from echomox.imapd import command as rows
 from echomox.imapd.command import Rule
 from echomox.imapd.dispatch import NO_ROW, forget_uploads, look
-from echomox.imapd.listening import end_idle, poke, stop_watching
+from echomox.imapd.listening import end_idle, poke
 from echomox.imapd.taking import take
-from echomox.imapd.watch import listen
+from echomox.imapd.watch import listen, stop_watching
 from echomox.log import new_cid
 from echomox.net.limit import BLOCKED
 from echomox.net.listen import peer_ip
 
 if TYPE_CHECKING:
+    from echomox.imapd.annotated import Annotated
     from echomox.imapd.box import Box
     from echomox.imapd.contexts import Context
     from echomox.imapd.deflate import Deflate
@@ -66,8 +67,8 @@ class Session(asyncio.Protocol):
     under way."""
 
     __slots__ = (
-        "_box", "bad", "bucket", "cid", "contexts", "deadline", "deflate", "enabled", "ended", "ending", "entry",
-        "flow", "heard", "hidden", "hub",
+        "_box", "annotated", "bad", "bucket", "cid", "contexts", "deadline", "deflate", "enabled", "ended", "ending",
+        "entry", "flow", "heard", "hidden", "hub",
         "idle_tag", "lost", "out", "out_size", "own", "paused", "reading", "receiver", "remote_ip", "row", "saved",
         "scheduled", "service", "state", "tag", "task", "tls", "transport", "uploads", "view", "waiting", "watch",
     )  # fmt: skip
@@ -103,6 +104,7 @@ class Session(asyncio.Protocol):
         self.uploads: tuple[Upload, ...] = ()
         self.deflate: Deflate | None = None
         self.watch: Watch | None = None
+        self.annotated: Annotated | None = None
         self.contexts: dict[bytes, Context] | None = None
         self.lost = self.paused = self.scheduled = False
         self.reading = True
@@ -174,7 +176,8 @@ class Session(asyncio.Protocol):
             self.out = []
             self.out_size = 0
             if not self.lost and not self.transport.is_closing():
-                self.transport.write(data if self.deflate is None else self.deflate.compress(data))
+                deflate = self.deflate
+                self.transport.write(data if deflate is None or deflate.ending else deflate.compress(data))
 
     async def breathe(self) -> None:
         """Writes what there is, lets others run, and waits for a client that does not read. Raises
@@ -391,8 +394,17 @@ class Session(asyncio.Protocol):
             self.log("compressed stream not understood")
             self.bye(b"* BYE The compressed stream cannot be understood\r\n")
             return False
+        if self.deflate.over:
+            data += self.deflate.rest()
+            self.deflate = None
         self.receiver.feed(data)
         return bool(data)
+
+    def end_compression(self) -> None:
+        """What has been said is the last that is compressed (RFC 8437 4.1)."""
+        self.flush()
+        if self.deflate is not None:
+            self.deflate.ending = True
 
     @property
     def _holding(self) -> bool:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 from echomox.imap.response import vanished_line
 from echomox.imapd.box import renew
 from echomox.imapd.command import Rule
-from echomox.imapd.contexts import tell_changed, tell_gone
+from echomox.imapd.contexts import matching, tell_changed, tell_gone, tell_new
 from echomox.imapd.flags import FLAGS, flags_lines
-from echomox.store.engine import NoSuchMailbox
+from echomox.store.engine import NoSuchMailbox, StoreError
 
 if TYPE_CHECKING:
-    from echomox.imapd.render import Plan
     from echomox.imapd.session import Session
     from echomox.imapd.view import View
 
@@ -34,6 +33,7 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
     count = len(view)
     flags: list[tuple[int, int, str, int]] = []
     touched: list[int] = []
+    words: list[str] = []
     if modseq > view.told or view.mailbox_id < 0:  # one's own change may end a membership
         try:
             changes = session.box.hub.changes(view.mailbox_id, view.told, modseq)
@@ -42,41 +42,43 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
         except NoSuchMailbox:
             raise MailboxGone from None
         flags = view.advance(changes, session.own)
+        words = [change[2] for change in changes.changed if change[2]]
         session.own = {}
         if session.contexts:
             touched = [change[0] for change in changes.changed]
             tell_gone(session, changes.expunged)
     grown = len(view) - count
+    if grown and view.recent_from <= view.last_uid:
+        share_recent(session, view, grown)
     if session.watch is not None and not session.watch.wants("FlagChange"):
         flags = []
     if view.pending and rules & Rule.BREAKS_SEQUENCES:
+        before = view.recent()
         tell_expunged(session, view)
+        if not grown and view.recent() != before:  # RFC 3501 7.3.2: the size of the mailbox has changed
+            session.say(b"* %d RECENT\r\n" % view.recent())
+    matches = matching(session, touched)
     if grown:
         recent = b"" if session.rev2 else b"* %d RECENT\r\n" % view.recent()
         session.say(b"* %d EXISTS\r\n%b" % (len(view), recent))
-        if session.watch is not None and session.watch.plan is not None:
-            tell_new(session, session.watch.plan, grown)
+        tell_keywords(session, view, words)
+        tell_new(session, grown, matches)
     if flags:
-        tell_keywords(session, view, (change[2] for change in flags))
+        tell_keywords(session, view, words)
         # With the UID: RFC 5465 5.1, RFC 9051 7.5.2
         tell_flags(session, flags, bool(rules & Rule.UIDS) or session.watch is not None or session.rev2)
-    tell_changed(session, touched)
+    tell_changed(session, touched, matches)
     settle(session, view)
 
 
-def tell_new(session: Session, plan: Plan, count: int) -> None:
-    """The items of NOTIFY for the last `count` messages of the view (RFC 5465 5.2)."""
-    view, store = session.selected, session.box.store
-    low = view.uids[len(view) - count]
-    for row in list(store.fetch(view.mailbox_id, low, view.last_uid, plan.columns)):
-        number = row[0] if plan.by_uid else view.number(row[0])
-        if not number:
-            continue
-        if not plan.sections:
-            session.say(plan.line(number, row))
-            continue
-        content = plan.content(row, store)
-        session.say(b"".join(plan.pieces(number, row, content, False, {})))
+def share_recent(session: Session, view: View, count: int) -> None:
+    """Of the last `count` messages, those that no session was told of before are \\Recent in this one (RFC 3501
+    2.3.2)."""
+    try:
+        first = session.box.store.claim_recent(view.mailbox_id, view.last_uid + 1 if view.claims else 0)
+    except (StoreError, OSError):  # a full disk: the mail is told, and nobody's
+        first = view.last_uid + 1
+    view.not_recent(view.uids[-count:], first)
 
 
 def settle(session: Session, view: View) -> None:

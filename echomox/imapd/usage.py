@@ -45,13 +45,15 @@ def used(mailboxes: Sequence[Mailbox]) -> tuple[int, int]:
 
 
 def check_room(session: Session, store: AccountStore, size: int, messages: int) -> None:
-    """Raises No [OVERQUOTA] when so much more does not fit into the account."""
+    """Raises No [OVERQUOTA] when so much more does not fit into the account; less always does."""
     quota = session.service.quota(store.name)
     if not (quota.size or quota.messages):
         return
     old_size, old_messages = used(real(store.mailboxes()))
-    if (quota.size and old_size + size > quota.size) or (quota.messages and old_messages + messages > quota.messages):
-        raise No("Over quota", "OVERQUOTA")
+    if quota.size and size > 0 and old_size + size > quota.size:
+        raise No("Over quota: there is no room for so many octets", "OVERQUOTA")
+    if quota.messages and messages > 0 and old_messages + messages > quota.messages:
+        raise No("Over quota: there may be no more messages", "OVERQUOTA")
 
 
 def check_mailbox_room(session: Session, store: AccountStore) -> None:

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from echomox.imap.seqset import STAR
+from echomox.imap.seqset import STAR, runs
 
 if TYPE_CHECKING:
     from echomox.imap.seqset import SequenceSet
@@ -28,19 +28,35 @@ class OutOfRange(ValueError):
     """A sequence number that this client has not been told of (RFC 9051 9, seq-number)."""
 
 
+class Recent(int):
+    """A UID from which on messages are \\Recent, but those that other sessions have been told of first: `uid >= recent`
+    says which. others: these, ascending."""
+
+    others: frozenset[int]
+
+    def __new__(cls, first: int, others: frozenset[int]) -> Recent:
+        made = super().__new__(cls, first)
+        made.others = others
+        return made
+
+    def __le__(self, uid: int) -> bool:
+        return int(self) <= uid and uid not in self.others
+
+
 class View:
     """uids: by position, ascending, as the client knows them. told: the account's modseq up to which changes
-    are in this picture. recent_from: messages with this UID or a higher one are \\Recent here. pending: UIDs
+    are in this picture. recent_from: messages with this UID or a higher one are \\Recent here; see Recent. claims: new
+    ones are, as far as they are no other session's. pending: UIDs
     that are gone but not yet told; they keep their numbers until `expunge`. settled: what `told` was when
     nothing was pending; delayed: the client was given it as HIGHESTMODSEQ meanwhile. last_uid: the highest
     UID ever in `uids`. keywords: those the client has seen in a FLAGS response."""
 
     __slots__ = (
-        "delayed", "keywords", "last_uid", "mailbox_id", "name", "pending", "read_only", "recent_from",
+        "claims", "delayed", "keywords", "last_uid", "mailbox_id", "name", "pending", "read_only", "recent_from",
         "settled", "told", "uids", "uidvalidity",
     )  # fmt: skip
 
-    def __init__(self, selected: Selected, read_only: bool) -> None:
+    def __init__(self, selected: Selected, read_only: bool, claims: bool = False) -> None:
         self.mailbox_id = selected.mailbox.id
         self.name = selected.mailbox.name
         self.uidvalidity = selected.mailbox.uidvalidity
@@ -48,6 +64,7 @@ class View:
         self.uids: array[int] = selected.uids
         self.told = self.settled = selected.modseq
         self.recent_from = selected.recent_from
+        self.claims = claims
         self.last_uid = selected.uids[-1] if selected.uids else 0
         self.pending: set[int] = set()
         self.delayed = False
@@ -58,11 +75,27 @@ class View:
 
     def recent(self) -> int:
         """How many messages are \\Recent in this session."""
-        return len(self.uids) - bisect_left(self.uids, self.recent_from)
+        others = self.recent_from.others if isinstance(self.recent_from, Recent) else ()
+        return len(self.uids) - bisect_left(self.uids, int(self.recent_from)) - sum(map(bool, map(self.number, others)))
+
+    def recent_ranges(self) -> tuple[tuple[int, int], ...]:
+        """UIDs of the messages that are \\Recent here."""
+        if not isinstance(self.recent_from, Recent):
+            return ((self.recent_from, STAR),)
+        later = self.uids[bisect_left(self.uids, int(self.recent_from)) :]
+        return tuple(runs(uid for uid in later if uid not in self.recent_from.others))
 
     def forget_recent(self) -> None:
         """The client speaks IMAP4rev2, which has no \\Recent (RFC 9051 E)."""
         self.recent_from = STAR + 1
+        self.claims = False
+
+    def not_recent(self, new: Iterable[int], first: int) -> None:
+        """Of these new messages, those with UIDs below `first` are another session's."""
+        taken = frozenset(uid for uid in new if self.recent_from <= uid < first)
+        if taken:
+            known = self.recent_from.others if isinstance(self.recent_from, Recent) else frozenset[int]()
+            self.recent_from = Recent(int(self.recent_from), taken | frozenset(filter(self.number, known)))
 
     def number(self, uid: int) -> int:
         """The sequence number of a UID; 0 if the client does not know it."""
@@ -73,11 +106,11 @@ class View:
 
     def positions(self, messages: SequenceSet, by_uid: bool) -> list[range]:
         """Indexes into `uids`, ascending, disjoint. Unknown UIDs are passed over (RFC 3501 6.4.8); an unknown
-        sequence number raises OutOfRange. A set that ends in "*" means what is there, as clients use it (1:*
-        of an empty mailbox)."""
+        sequence number raises OutOfRange, "*" of an empty mailbox too (RFC 9051 9, seq-number). 7:* means what is
+        there, as clients use it (1:* of an empty mailbox)."""
         if by_uid:
             return messages.uid_positions(self.uids)
-        if not messages.open_ended and messages.exceeds(len(self.uids)):
+        if messages.exceeds(len(self.uids)):
             raise OutOfRange(f"No such message, there are {len(self.uids)}")
         return messages.positions(len(self.uids))
 

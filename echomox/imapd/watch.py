@@ -18,12 +18,12 @@ from echomox.imap import response
 from echomox.imap.notify import MESSAGE_EVENTS, SELECTED, Group
 from echomox.imapd.box import BELOW, OTHERS, Found, is_elsewhere, seen_in_list, shared_mailboxes
 from echomox.imapd.command import Rule
-from echomox.imapd.render import Plan
 from echomox.store.engine import SEPARATOR, Mailbox, NoSuchMailbox, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from echomox.imap.fetch import FetchItem
     from echomox.imapd.hub import Hub
     from echomox.imapd.service import Service
     from echomox.imapd.session import Session
@@ -36,6 +36,10 @@ OWNERS = 100
 SHARED_ENTRIES = "/shared/"
 Key = tuple[str, int]
 """Account and id of a mailbox."""
+
+
+class Overflow(Exception):
+    """More than will be watched (RFC 5465 3.1, 5.8)."""
 
 
 class Picture(NamedTuple):
@@ -61,16 +65,35 @@ def listen(session: Session) -> None:
     session.heard = tuple(wanted)
 
 
+def look_watched(session: Session, quiet: bool = False) -> None:
+    """`Watch.look` of the session; when it has become too much, nothing is watched any more (RFC 5465 5.8)."""
+    watch = session.watch
+    if watch is None:
+        return
+    try:
+        watch.look(session, quiet)
+    except Overflow:
+        stop_watching(session)
+        session.say(b"* OK [NOTIFICATIONOVERFLOW] Too many accounts are to be watched; nothing is any more\r\n")
+
+
+def stop_watching(session: Session) -> None:
+    watch, session.watch = session.watch, None
+    if watch is not None:
+        listen(session)
+        watch.close(session.service)
+
+
 class Watch:
-    """selected: None when nothing of the selected mailbox is wanted. plan: what is fetched of new messages there. hubs:
-    of the other accounts that are listened to, by name; `close` gives them back."""
+    """selected: None when nothing of the selected mailbox is wanted. items: what is fetched of new messages there.
+    hubs: of the other accounts that are listened to, by name; `close` gives them back."""
 
-    __slots__ = ("_others", "hubs", "picture", "plan", "selected")
+    __slots__ = ("_others", "hubs", "items", "picture", "selected")
 
-    def __init__(self, groups: Iterable[Group], plan: Plan | None) -> None:
+    def __init__(self, groups: Iterable[Group], items: tuple[FetchItem, ...]) -> None:
         every = tuple(groups)
         self.selected = next((group for group in every if group.kind in SELECTED), None)
-        self.plan = plan
+        self.items = items
         self.hubs: dict[str, Hub] = {}
         self._others = tuple(group for group in every if group.kind not in SELECTED)
         self.picture = Picture({}, frozenset(), {})
@@ -133,7 +156,9 @@ class Watch:
                 found |= dict.fromkeys(session.service.owners(session.store.name))
             found |= dict.fromkeys(name[len(BELOW) :].partition(SEPARATOR)[0] for name in names if is_elsewhere(name))
         real = [owner for owner in found if owner != session.store.name and session.service.is_account(owner)]
-        return real[:OWNERS]
+        if len(real) > OWNERS:
+            raise Overflow
+        return real
 
     def _hear(self, session: Session, owners: Iterable[str]) -> None:
         new = [owner for owner in owners if owner not in self.hubs]
@@ -277,5 +302,5 @@ def tell_name(session: Session, name: str, picture: Picture, old: str = "") -> N
     words = ["\\NonExistent"] if found is None else [] if may_read(found) else ["\\NoAccess"]
     if name in picture.subscribed:
         words.append("\\Subscribed")
-    extended = b'("OLDNAME" (%b))' % session.mailbox_name(old) if old else b""
+    extended = response.oldname(session.mailbox_name(old)) if old else b""
     session.say(response.list_line("LIST", words, SEPARATOR, session.mailbox_name(name), extended))

@@ -6,6 +6,9 @@ import asyncio
 import zlib
 from pathlib import Path
 
+import pytest
+
+from echomox.imapd.deflate import FLUSHED
 from tests.dialog.server import Connection, Server, serving
 
 
@@ -111,5 +114,52 @@ def test_a_message_may_be_compressed(tmp_path: Path) -> None:
             content = server.engine.open("mrc").content(1)
             assert content.read() == message
             content.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("pieces", (1, 2, 3, 4, 5, 1000), ids="in {} pieces".format)
+@pytest.mark.parametrize("mode", (zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH, zlib.Z_FINISH))
+def test_unauthenticate_ends_it(tmp_path: Path, mode: int, pieces: int) -> None:
+    """RFC 8437 4.1: both directions are plain behind the CRLF, and the next login may come with the command."""
+
+    async def play() -> None:
+        async with serving(tmp_path) as server:
+            client = await compressed(server)
+            out = zlib.compressobj(9, zlib.DEFLATED, -15)
+            wire = out.compress(b"a NOOP\r\nb UNAUTHENTICATE\r\n") + out.flush(mode)
+            plain = b"c LOGIN mrc@example.test secret\r\nd STARTTLS\r\n"
+            if pieces == 1000:
+                for octet in wire + plain:
+                    client.connection.send(bytes((octet,)))
+            else:
+                cut = len(wire) - pieces + 1  # within the marker of the flush, but for one piece
+                for part in (wire[:cut], wire[cut:] + plain) if pieces > 1 else (wire + plain,):
+                    client.connection.send(part)
+            text, wire = b"", b""
+            while not (text.endswith(b"b OK UNAUTHENTICATE completed\r\n") and wire.endswith(FLUSHED)):
+                wire += await client.connection.exactly(1)
+                text += client._in.decompress(wire[-1:])
+            assert (await client.connection.line() or b"").startswith(b"c OK [CAPABILITY ")
+            assert (await client.connection.line() or b"").startswith(b"d BAD ")
+            lines = await client.connection.command(b"COMPRESS DEFLATE")
+            assert lines == [b"t OK DEFLATE active"]
+            again = Compressed(client.connection)
+            client.connection.send(again.wire(b"e NOOP\r\n"))
+            assert await again.until(b"e") == b"e OK NOOP completed\r\n"
+
+    asyncio.run(play())
+
+
+def test_a_stream_that_the_client_has_ended_is_an_error(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with serving(tmp_path) as server:
+            client = await compressed(server)
+            out = zlib.compressobj(9, zlib.DEFLATED, -15)
+            client.connection.send(out.compress(b"a NOOP\r\n") + out.flush(zlib.Z_FINISH))
+            assert await client.until(b"a") == b"a OK NOOP completed\r\n"
+            client.connection.send(b"b NOOP\r\n")
+            await client.connection.settle()
+            assert client.connection.wire.closed
 
     asyncio.run(play())

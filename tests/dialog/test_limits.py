@@ -74,11 +74,14 @@ def test_commands_take_the_highest_uids(tmp_path: Path) -> None:
             ("THREAD REFS UTF-8 ALL", ["t NO [MESSAGELIMIT 2 5]"]),
             ("COPY 1:5 Archive", ["t NO [MESSAGELIMIT 2 4]"]),
             ("STORE 1:2 +FLAGS.SILENT (\\Deleted)", ["t OK STORE"]),
-            ("UID EXPUNGE 1:*", ["* 3 EXPUNGE", "* 3 EXPUNGE", "t OK [MESSAGELIMIT 2 3] UID EXPUNGE"]),
-            ("MOVE 1:3 Archive", ["* OK [COPYUID", "* 2 EXPUNGE", "* 2 EXPUNGE", "t OK [MESSAGELIMIT 2 2] MOVE"]),
+            ("UID EXPUNGE 1:*", ["* 3 EXPUNGE", "* 3 EXPUNGE", "* 4 RECENT", "t OK [MESSAGELIMIT 2 3] UID EXPUNGE"]),
+            (
+                "MOVE 1:3 Archive",
+                ["* OK [COPYUID", *["* 2 EXPUNGE"] * 2, "* 2 RECENT", "t OK [MESSAGELIMIT 2 2] MOVE"],
+            ),
             ("ENABLE CONDSTORE", ["* ENABLED", "* OK [HIGHESTMODSEQ", "t OK"]),
             ("STORE 1:* +FLAGS.SILENT (\\Deleted)", ["* 2 FETCH", "t OK STORE"]),
-            ("EXPUNGE", ["* 1 EXPUNGE", "* 1 EXPUNGE", "t OK [HIGHESTMODSEQ"]),
+            ("EXPUNGE", ["* 1 EXPUNGE", "* 1 EXPUNGE", "* 0 RECENT", "t OK [HIGHESTMODSEQ"]),
         ],
         imap_messages=2,
     )
@@ -91,7 +94,7 @@ def test_the_code_goes_untagged_when_the_answer_has_one(tmp_path: Path) -> None:
             ("ENABLE CONDSTORE", ["* ENABLED", "* OK [HIGHESTMODSEQ", "t OK"]),
             (
                 "MOVE 1:3 Archive",
-                ["* OK [COPYUID", "* NO [MESSAGELIMIT 2 2]", "* 2 EXPUNGE", "* 2 EXPUNGE", "t OK [HIGHESTMODSEQ"],
+                ["* OK [COPYUID", "* NO [MESSAGELIMIT 2 2]", *["* 2 EXPUNGE"] * 2, "* 4 RECENT", "t OK [HIGHESTMODSEQ"],
             ),
         ],
         imap_messages=2,
@@ -109,7 +112,7 @@ def test_what_is_saved_is_saved_whole(tmp_path: Path) -> None:
             (f"APPEND INBOX {literal} {literal} {literal}", ["t NO [MESSAGELIMIT 2]"]),
             (f"APPEND INBOX {literal} {literal}", ["* 8 EXISTS", "* 8 RECENT", "t OK [APPENDUID"]),
             ("FETCH 1:3 UID", ["* 1 FETCH", "* 2 FETCH", "* 3 FETCH", "t OK FETCH"]),
-            ("MOVE 1:4 Archive", ["* OK [COPYUID", *["* 1 EXPUNGE"] * 4, "t OK MOVE"]),
+            ("MOVE 1:4 Archive", ["* OK [COPYUID", *["* 1 EXPUNGE"] * 4, "* 4 RECENT", "t OK MOVE"]),
         ],
         imap_saves=2,
     )

@@ -141,7 +141,9 @@ def test_idle_is_limited_by_address(tmp_path: Path) -> None:
             for client in clients[:2]:
                 client.send(b"i IDLE\r\n")
                 assert await client.line() == b"+ idling"
-            assert await clients[2].command(b"IDLE") == [b"t NO [LIMIT] Too many IDLE commands from your address"]
+            assert await clients[2].command(b"IDLE") == [
+                b"t NO [LIMIT] Too many IDLE commands from your address, end another one first"
+            ]
             clients[0].send(b"DONE\r\n")
             assert await clients[0].line() == b"i OK IDLE completed"
             clients[1].hang_up()

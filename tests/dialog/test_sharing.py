@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from echomox.config.schema import Account
+from echomox.imapd import watch
 from echomox.store.engine import Flag
 from tests.dialog import server as dialog_server
 from tests.dialog.server import Connection, Server, serving
@@ -46,7 +47,8 @@ def test_what_arrives_is_what_was_there(tmp_path: Path) -> None:
             before = list(source.fetch(source.mailbox("INBOX").id, 1, 999, columns))
             answer = await client.command(b"MOVE 1:* Archive")
             assert answer[0].startswith(b"* OK [COPYUID ") and b" 1:150 1:150]" in answer[0]
-            assert answer[1:-1] == [b"* 1 EXPUNGE"] * 150 and answer[-1] == b"t OK MOVE completed"
+            assert answer[1:-2] == [b"* 1 EXPUNGE"] * 150
+            assert answer[-2:] == [b"* 0 RECENT", b"t OK MOVE completed"]
             target = server.engine.open("third")
             archive = target.mailbox("Archive").id
             assert list(target.fetch(archive, 1, 999, columns)) == before
@@ -133,3 +135,27 @@ def test_what_others_say_of_junk_teaches_by_the_right_w_only(tmp_path: Path) -> 
     assert asyncio.run(lessons(tmp_path / "a", "lrsti")) == []
     assert asyncio.run(lessons(tmp_path / "b", "lrswti")) == ["spam"]
     assert asyncio.run(lessons(tmp_path / "c", "wi")) == ["spam"]
+
+
+def test_more_accounts_than_will_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 5465 3.1: NOTIFY is refused; 5.8: when it becomes too much later, the client is told so."""
+
+    async def play() -> None:
+        async with serving(tmp_path) as server:
+            monkeypatch.setattr(watch, "OWNERS", 1)
+            client = await server.connect(user=THIRD)
+            both = b'NOTIFY SET (subtree "Other Users" (MailboxName))'
+            share(server, "mrc")
+            assert await client.command(both) == [b"t OK NOTIFY completed"]
+            share(server, "other")
+            lines = await client.command(b"NOOP")
+            assert lines[0].startswith(b"* OK [NOTIFICATIONOVERFLOW] ") and lines[1] == b"t OK NOOP completed"
+            assert client.session.watch is None and not client.session.heard
+            assert await client.command(b"NOOP") == [b"t OK NOOP completed"]
+            assert (await client.command(both))[0].startswith(b"t NO [NOTIFICATIONOVERFLOW] ")
+
+    def share(server: Server, owner: str) -> None:
+        store = server.engine.open(owner)
+        store.set_acl(store.mailbox("INBOX").id, {"third": "lr"})
+
+    asyncio.run(play())

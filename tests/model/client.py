@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.dialog.server import Connection
 from tests.model.reference import Box
+from tests.model.updates import LINE as UPDATE
+from tests.model.updates import Kept
 
 LINE = re.compile(
     rb"\* (?:(?P<number>\d+) (?P<what>EXISTS|RECENT|EXPUNGE|FETCH|UIDFETCH)(?: \((?P<items>.*)\))?"
@@ -51,7 +53,8 @@ class Memory:
 class Client:
     """enabled: of ENABLE. prefix: before the names of mailboxes: "" for a client of the account itself, else they are
     shared with it. flags, modseqs: by UID, what it knows. saved: what "$" means (RFC 5182). live: "" or how it is told
-    at any time. fetched, earlier: the UIDs that FETCH, or VANISHED (EARLIER), lines of the last command were about."""
+    at any time. kept: by tag, the searches that it is kept up to date of. session: one for each selection. fetched,
+    earlier: the UIDs that FETCH, or VANISHED (EARLIER), lines of the last command were about."""
 
     connection: Connection
     worker: int
@@ -67,6 +70,8 @@ class Client:
     saved: list[int] = field(default_factory=list)
     live: str = ""
     watching: bool = False
+    kept: dict[bytes, Kept] = field(default_factory=dict)
+    session: object = None
     fetched: list[int] = field(default_factory=list)
     earlier: list[int] = field(default_factory=list)
 
@@ -92,6 +97,11 @@ class Client:
     def condstore(self) -> bool:
         return bool({"QRESYNC", "CONDSTORE"} & self.enabled)
 
+    @property
+    def comes_back(self) -> bool:
+        """Its mod-sequence is good for QRESYNC: without that it was not told that VANISHED has to wait (RFC 7162 6)."""
+        return self.condstore and ("QRESYNC" in self.enabled or self.box is None or not self.gone())
+
     def gone(self) -> list[int]:
         """In its view, but not in the mailbox."""
         assert self.box is not None
@@ -102,7 +112,8 @@ class Client:
         self.box, self.read_only = box, read_only
         self.view = list(box.messages)
         self.last = max(box.ever, default=0)
-        self.flags, self.modseqs, self.saved = {}, {}, []
+        self.flags, self.modseqs, self.saved, self.kept = {}, {}, [], {}
+        self.session = object()
         text = b"\n".join(lines)
         exists = re.search(rb"^\* (\d+) EXISTS$", text, re.MULTILINE)
         assert exists and int(exists[1]) == len(self.view), lines
@@ -120,7 +131,7 @@ class Client:
 
     def close(self) -> None:
         self.box = None
-        self.view, self.flags, self.modseqs, self.saved = [], {}, {}, []
+        self.view, self.flags, self.modseqs, self.saved, self.kept = [], {}, {}, [], {}
 
     # -- what it is told
 
@@ -128,6 +139,11 @@ class Client:
         """expunges: the command lets them be told."""
         self.fetched, self.earlier = [], []
         for line in lines:
+            if update := UPDATE.fullmatch(line):
+                kept = self.kept[update["tag"]]
+                assert kept.by_uid is bool(update["uid"])
+                kept.update(update["changes"], self.view)
+                continue
             match = LINE.fullmatch(line)
             assert match, line
             if match["uids"]:
@@ -181,13 +197,15 @@ class Client:
         assert named_by_uid is self.by_uid
         uid = number if named_by_uid else self.view[number - 1]
         assert uid in self.view, (uid, self.view)
-        assert uid in self.box.messages, (uid, "told of a message that is gone")
-        message = self.box.messages[uid]
+        message = self.box.known(uid)
+        assert message is not None, (uid, "told of a message that is gone")
         self.fetched.append(uid)
         if named := UID_ITEM.search(items):
             assert int(named[1]) == uid, (number, items, self.view)
         if flags := FLAGS_ITEM.search(items):
             self.flags[uid] = frozenset(flags[1].decode().split()) - {"\\Recent"}
+            if b"\\Recent" in flags[1]:
+                self._recent(uid)
             assert self.flags[uid] == message.flags, (uid, items, message)
         if modseq := MODSEQ_ITEM.search(items):
             assert int(modseq[1]) == message.modseq, (uid, items, message)
@@ -196,6 +214,15 @@ class Client:
             self.modseq = max(self.modseq, int(modseq[1]))
         if subject := SUBJECT_ITEM.search(items):
             assert subject[1].decode() == message.token, (number, items, "another message")
+
+    def _recent(self, uid: int) -> None:
+        """RFC 3501 2.3.2: in one session that may write and no other."""
+        assert self.box is not None
+        assert "IMAP4rev2" not in self.enabled
+        owner = self.box.recent.get(uid)
+        if not self.read_only and not self.prefix:
+            assert owner in (None, self.session), (uid, "recent in two sessions")
+            self.box.recent[uid] = self.session
 
     # -- whether that was all
 
@@ -206,6 +233,8 @@ class Client:
         assert present == list(self.box.messages), (self.view, list(self.box.messages))
         if expunges:
             assert present == self.view, ("not told of", self.gone())
+        for kept in self.kept.values():
+            kept.check(self.box, self.view)
         for uid in present:
             message = self.box.messages[uid]
             if uid in self.flags:

@@ -24,6 +24,7 @@ class Machine(RuleBasedStateMachine):
         self.clients: list[Client] = []
         self.memories: list[Memory] = []
         self.tokens = 0
+        self.connected = 0
 
     def teardown(self) -> None:
         self.world.close()
@@ -43,8 +44,9 @@ class Machine(RuleBasedStateMachine):
         return [client for client in self.quiet() if not client.prefix]
 
     def client(self, worker: int, kind: frozenset[str], shared: bool) -> Client:
-        """Connected, and no more."""
-        connection = self.world.run(self.world.connect(worker, shared))
+        """Connected, and no more. Every third is compressed."""
+        self.connected += 1
+        connection = self.world.run(self.world.connect(worker, shared, compressed=not self.connected % 3))
         return Client(connection, worker, kind, PREFIX if shared else "")
 
     def pick(self, data: st.DataObject, selected: bool = False, writing: bool = False) -> Client | None:
@@ -56,6 +58,12 @@ class Machine(RuleBasedStateMachine):
     def pick_box(self, data: st.DataObject) -> Box:
         name: str = data.draw(st.sampled_from([*self.truth.names(), "INBOX", "INBOX"]))
         return self.truth.named(name)
+
+    def pick_open(self, data: st.DataObject, client: Client) -> Box:
+        """One that the client may select: also a virtual one, if it is the account's own."""
+        if self.truth.views and not client.prefix and not data.draw(st.integers(0, 2)):
+            return self.truth.views[data.draw(st.sampled_from(sorted(self.truth.views)))]
+        return self.pick_box(data)
 
     def token(self) -> str:
         self.tokens += 1
@@ -70,20 +78,19 @@ class Machine(RuleBasedStateMachine):
         assert (added.mailbox_id, added.uidvalidity) == (box.id, box.validity)
         box.add(added.uid, token)
 
-    def ask(self, client: Client, command: bytes) -> list[bytes]:
+    def ask(self, client: Client, command: bytes, tag: bytes = b"t") -> list[bytes]:
         """Lines of the answer; empty literals as empty strings."""
-        lines: list[bytes] = self.world.run(client.connection.command(command))
+        lines: list[bytes] = self.world.run(client.connection.command(command, tag))
         return b"\r\n".join(lines).replace(b" {0}\r\n", b' ""').split(b"\r\n")
 
     def do(self, client: Client, command: bytes, lines: list[bytes], expunges: bool = True) -> None:
         """The command was answered by `lines` and the truth is as it is after it: compares."""
         self.truth.check(self.world.store)
-        expunges = expunges or client.watching
         if client.box is not None:
-            client.believe(lines[:-1], expunges)
+            client.believe(lines[:-1], expunges or client.watching)
             if modseq := re.search(rb"\[HIGHESTMODSEQ (\d+)\]", lines[-1]):
                 client.modseq = int(modseq[1])
-            client.complete(expunges)
+            client.complete(expunges)  # who watches is told of the rest a moment later
         self.settle(but=client)
 
     def settle(self, but: Client | None = None) -> None:
@@ -100,7 +107,9 @@ class Machine(RuleBasedStateMachine):
             assert not lines or client.live or client.watching, lines
             if client.box is not None and (client.live or client.watching):
                 if lines:
+                    told = client.fetched, client.earlier
                     client.believe(lines, True)
+                    client.fetched, client.earlier = told  # of the command before
                 if not self.world.deaf:
                     client.complete(True)
 

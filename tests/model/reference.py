@@ -5,25 +5,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from echomox.imapd.flags import FLAGS
 from echomox.store.engine import AccountStore
+
+if TYPE_CHECKING:
+    from tests.model.views import View
 
 LAST = 2**32 - 1
 
 
 @dataclass
 class Message:
-    """token: its subject, which no other message has but its copies."""
+    """token: its subject, which no other message has but its copies. id: the store's, of this message and no copy."""
 
     token: str
     flags: frozenset[str] = frozenset()
     modseq: int = 0
+    id: int = 0
+
+
+def shown_flags(bits: int, keywords: str) -> frozenset[str]:
+    return frozenset(FLAGS.format(bits, keywords).decode().strip("()").split())
 
 
 @dataclass(repr=False)
 class Box:
-    """ever: every UID that a message had, with its token. changed: UIDs that the step under way has changed."""
+    """ever: every UID that a message had, with its token. changed: UIDs that the step under way has changed. recent: by
+    UID, to which session it was shown as \\Recent."""
 
     id: int
     name: str
@@ -33,6 +43,11 @@ class Box:
     changed: set[int] = field(default_factory=set)
     highest: int = 0
     alive: bool = True
+    recent: dict[int, object] = field(default_factory=dict)
+
+    def known(self, uid: int) -> Message | None:
+        """What a client may be told of now."""
+        return self.messages.get(uid)
 
     def add(self, uid: int, token: str, flags: frozenset[str] = frozenset()) -> None:
         assert uid > max(self.ever, default=0), (self.name, uid, "a UID that is not new")
@@ -54,11 +69,12 @@ class Box:
 
 
 class Reference:
-    """All mailboxes of the account that the test made, by id. validities: all that there ever were. former: the highest
-    that a name had that was given up."""
+    """All mailboxes of the account that the test made, by id; views: the virtual ones. validities: all that there ever
+    were. former: the highest that a name had that was given up."""
 
     def __init__(self) -> None:
         self.boxes: dict[int, Box] = {}
+        self.views: dict[str, View] = {}
         self.validities: set[int] = set()
         self.former: dict[str, int] = {}
         self.modseq = 0
@@ -67,7 +83,15 @@ class Reference:
         return sorted(box.name for box in self.boxes.values())
 
     def named(self, name: str) -> Box:
-        return next(box for box in self.boxes.values() if box.name == name)
+        return next(box for box in (*self.boxes.values(), *self.views.values()) if box.name == name)
+
+    def define(self, store: AccountStore, name: str, search: str) -> None:
+        from tests.model.views import View
+
+        made = store.define_virtual(name, search)
+        assert made.uidvalidity > max(self.validities, default=0), "a UIDVALIDITY again"
+        self.validities.add(made.uidvalidity)
+        self.views[name] = View(made.id, name, made.uidvalidity)
 
     def born(self, store: AccountStore, name: str) -> Box:
         """A mailbox that has just been made: its UIDVALIDITY is higher than any before."""
@@ -102,6 +126,9 @@ class Reference:
         assert self.modseq >= before
         for box in self.boxes.values():
             self._check_box(store, box, before)
+        for view in self.views.values():
+            view.check_members(store, self.boxes.values(), before)
+        self.modseq = store.modseq()
 
     def _check_box(self, store: AccountStore, box: Box, before: int) -> None:
         mailbox = store.mailbox_by_id(box.id)
@@ -111,12 +138,12 @@ class Reference:
         assert mailbox.unseen == sum("\\Seen" not in message.flags for message in box.messages.values())
         assert mailbox.modseq >= box.highest
         box.highest = mailbox.modseq
-        rows = list(store.fetch(box.id, 1, LAST, ("uid", "flags", "keywords", "modseq")))
+        rows = list(store.fetch(box.id, 1, LAST, ("uid", "flags", "keywords", "modseq", "id")))
         assert [row[0] for row in rows] == list(box.messages), box.name
-        for uid, bits, keywords, modseq in rows:
+        for uid, bits, keywords, modseq, message_id in rows:
             message = box.messages[uid]
-            flags = frozenset(FLAGS.format(bits, keywords).decode().strip("()").split())
-            assert flags == message.flags, (box.name, uid)
+            message.id = message_id
+            assert shown_flags(bits, keywords) == message.flags, (box.name, uid)
             if uid in box.changed:
                 assert modseq > before, (box.name, uid, "a change without a new modseq")
             else:

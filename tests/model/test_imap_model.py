@@ -17,9 +17,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.model.asking import CRITERIA, QUIET, SELECTED, Asking
 from tests.model.client import Client, Memory, numbers
-from tests.model.machine import Machine, written
+from tests.model.machine import written
 from tests.model.reference import Box
+from tests.model.updates import expand
+from tests.model.views import VIEWS, View
 from tests.model.world import SERVICES
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
@@ -47,30 +50,25 @@ SAVING: Mapping[bytes, Callable[[list[int]], list[int]]] = {
 """RFC 5182 2.4: what "$" is after a search with these options."""
 FLAG_SETS = st.frozensets(st.sampled_from(("\\Seen", "\\Flagged", "\\Deleted", "\\Deleted", "kw1", "kw2")), max_size=3)
 WORKERS = st.integers(0, SERVICES - 1)
-CRITERIA: Mapping[bytes, Callable[[frozenset[str]], bool]] = {
-    b"ALL": lambda flags: True,
-    b"DELETED": lambda flags: "\\Deleted" in flags,
-    b"UNSEEN": lambda flags: "\\Seen" not in flags,
-    b"KEYWORD kw1": lambda flags: "kw1" in flags,
-}
 COPYUID = re.compile(rb"\[COPYUID (\d+) ([\d:,]+) ([\d:,]+)\]")
 APPENDUID = re.compile(rb"\[APPENDUID (\d+) ([\d:,]+)\]")
-SELECTED = precondition(lambda self: any(client.box for client in self.quiet()))
-QUIET = precondition(lambda self: self.quiet())
 
 
-class Mailboxes(Machine):
+class Mailboxes(Asking):
     @initialize(
         counts=st.tuples(st.integers(1, 6), st.integers(0, 3)),
         clients=st.lists(st.tuples(WORKERS, st.sampled_from(KINDS), SHARED), min_size=2, max_size=4),
+        views=st.booleans(),
     )
-    def begin(self, counts: tuple[int, int], clients: list[tuple[int, frozenset[str], bool]]) -> None:
+    def begin(self, counts: tuple[int, int], clients: list[tuple[int, frozenset[str], bool]], views: bool) -> None:
         store = self.world.store
         store.create_mailbox("Box")
         for name, count in zip(("INBOX", "Box"), counts, strict=True):
             box = self.born(name)
             for _ in range(count):
                 self.deliver_into(box, 0)
+        for name, (search, _) in VIEWS.items() if views else ():
+            self.truth.define(store, name, search)
         self.truth.check(store)
         for worker, kind, shared in clients:
             self.open_client(self.client(worker, kind, shared), self.truth.named("INBOX"), False)
@@ -81,7 +79,7 @@ class Mailboxes(Machine):
     @precondition(lambda self: len(self.clients) < MOST_CLIENTS)
     def connect(self, worker: int, kind: frozenset[str], shared: bool, data: Any, read_only: bool) -> None:
         client = self.client(worker, kind, shared)
-        self.open_client(client, self.pick_box(data), read_only and data.draw(st.booleans()))
+        self.open_client(client, self.pick_open(data, client), read_only and data.draw(st.booleans()))
 
     def open_client(self, client: Client, box: Box, read_only: bool) -> None:
         if client.enabled:
@@ -115,7 +113,7 @@ class Mailboxes(Machine):
         assert client
         if client.box is not None and data.draw(st.integers(0, 3)):
             return
-        self.select(client, self.pick_box(data), read_only)
+        self.select(client, self.pick_open(data, client), read_only)
         self.settle(but=client)
         if look:
             self.look_at_all(client)
@@ -164,7 +162,7 @@ class Mailboxes(Machine):
 
     def remember(self, client: Client) -> None:
         """Only of what the client has seen all flags, as its disk has it."""
-        if client.condstore and set(client.view) == client.flags.keys():
+        if client.comes_back and set(client.view) == client.flags.keys():
             self.memories.append(client.memory())
 
     # -- what clients do
@@ -290,11 +288,12 @@ class Mailboxes(Machine):
         if present:
             assert found and int(found[1]) == target.validity, lines
             assert numbers(found[2]) == present, lines
-            copies = [(uid, source.messages[uid]) for uid in present]
+            new = expand(found[3]) if isinstance(source, View) else numbers(found[3])
+            copies = [source.messages[uid] for uid in present]
             if moving:
                 source.remove(present)
-            for new, (_, message) in zip(numbers(found[3]), copies, strict=True):
-                target.add(new, message.token, message.flags)
+            for uid, message in sorted(zip(new, copies, strict=True), key=lambda pair: pair[0]):
+                target.add(uid, message.token, message.flags)
         else:
             assert not found and lines[-1].startswith(b"t OK" if by_uid or not uids else b"t NO"), lines
         self.do(client, word, lines)
@@ -464,18 +463,19 @@ class Mailboxes(Machine):
         """At any moment, perhaps with a VANISHED that has to wait (RFC 7162 6), and come back at once."""
         client = self.pick(data, selected=True)
         assert client
-        self.memories.append(client.memory()) if client.condstore else None
+        comes_back = client.comes_back
+        self.memories.append(client.memory()) if comes_back else None
         self.drop(client)
-        if client.condstore:
+        if comes_back:
             self.resume(worker, data, how, client.read_only, self.memories[-1])
 
     def resume(self, worker: int, data: Any, how: str, read_only: bool, memory: Memory) -> None:
         kind = data.draw(st.sampled_from([kind for kind in KINDS if "QRESYNC" in kind]))
         name = memory.box.name
-        if name not in self.truth.names():
+        if name not in self.truth.names() and name not in self.truth.views:
             return
         box = self.truth.named(name)
-        client = self.client(worker, kind, data.draw(SHARED))
+        client = self.client(worker, kind, name not in self.truth.views and data.draw(SHARED))
         self.ask(client, b"ENABLE " + " ".join(sorted(kind)).encode())
         self.clients.append(client)
         known = sorted(memory.flags)

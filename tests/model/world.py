@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import zlib
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,29 @@ ACCOUNT = "mrc"
 PREFIX = f"Other Users/{ACCOUNT}/"
 SERVICES = 2
 MEMORY = Path("/dev/shm")
+
+
+class Compressed(Connection):
+    """From `compress` on what is sent and received is deflated (RFC 4978); `wire.received` is what it means."""
+
+    deflate: Any = None
+
+    async def compress(self) -> None:
+        answer = await self.command(b"COMPRESS DEFLATE")
+        assert answer == [b"t OK DEFLATE active"], answer
+        self.deflate = zlib.compressobj(wbits=-15)
+        inflate, write = zlib.decompressobj(-15), self.wire.write
+        self.wire.write = lambda data: write(inflate.decompress(data))  # type: ignore[method-assign]
+
+    def send(self, data: bytes) -> None:
+        """In two pieces, as networks do."""
+        if self.deflate is None:
+            super().send(data)
+            return
+        packed = self.deflate.compress(data) + self.deflate.flush(zlib.Z_SYNC_FLUSH)
+        super().send(packed[: len(packed) // 2])
+        if not self.wire.closed:
+            super().send(packed[len(packed) // 2 :])
 
 
 class Worker:
@@ -90,11 +114,13 @@ class World:
         """With the other account, which may do all with the messages."""
         self.store.set_acl(mailbox_id, {"other": "lrswite"})
 
-    async def connect(self, number: int, shared: bool = False) -> Connection:
-        connection = Connection(self.workers[number].service)
+    async def connect(self, number: int, shared: bool = False, compressed: bool = False) -> Connection:
+        connection = Compressed(self.workers[number].service)
         await connection.line()
         answer = await connection.command(f"LOGIN {OTHER if shared else USER} {PASSWORD}".encode())
         assert answer[-1].startswith(b"t OK"), answer
+        if compressed:
+            await connection.compress()
         return connection
 
     async def say(self, connection: Connection, data: bytes) -> bytes | None:

@@ -49,10 +49,14 @@ def target_of(session: Session, name: str) -> Found:
     return found
 
 
-async def add(session: Session, target: Found, messages: Sequence[grammar.Message]) -> list[Added]:
-    """All of them or none; durable when it returns."""
+async def add(
+    session: Session, target: Found, messages: Sequence[grammar.Message], replaced: Sequence[int] = ()
+) -> list[Added]:
+    """All of them or none; durable when it returns. replaced: sizes of messages of the same account whose place they
+    take, which leave room for them."""
     refuse_more(session, len(messages))
-    check_room(session, target.store, sum(size_of(session, message) for message in messages), len(messages))
+    size = sum(size_of(session, message) for message in messages) - sum(replaced)
+    check_room(session, target.store, size, len(messages) - len(replaced))
     if len(messages) == 1:
         return await session.service.committer.add(await addition(session, target, messages[0]))
     running: list[asyncio.Task[list[Added]]] = []
@@ -130,7 +134,7 @@ async def addition(session: Session, target: Found, message: grammar.Message) ->
         structure=structure,
         targets=(Target(target.store.name, target.name, flags=flags, keywords=keywords),),
         delivery=secrets.token_hex(16),
-        received=message.when.timestamp() if message.when else time.time(),
+        received=message.when.timestamp() if message.when else float(int(time.time())),  # INTERNALDATE has seconds
         remote_ip=session.remote_ip,
         learn="w" in target.rights,
     )

@@ -1,6 +1,6 @@
 """CAPABILITY, NOOP, CHECK, LOGOUT, ID, ENABLE, NAMESPACE: what needs no mail. RFC 9051 6.1, 6.3.1, 6.3.10;
-RFC 2971; RFC 5161; RFC 6855 3 (UTF8=ACCEPT); RFC 9586 (UIDONLY); RFC 2342; RFC 8437 (UNAUTHENTICATE); RFC 3501
-6.4.1 (CHECK)."""
+RFC 2971; RFC 5161; RFC 5464 4.1 (METADATA); RFC 6855 3 (UTF8=ACCEPT); RFC 9586 (UIDONLY); RFC 2342; RFC 8437
+(UNAUTHENTICATE); RFC 3501 6.4.1 (CHECK)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
 from echomox.imap.state import State
+from echomox.imapd.annotated import Annotated
 from echomox.imapd.command import ANY, AUTHENTICATED, SELECTED, Command, Rule
 
 if TYPE_CHECKING:
@@ -61,16 +62,21 @@ def enable(session: Session, arguments: grammar.Enable) -> None:
     session.say(b"* ENABLED%b\r\n" % "".join(f" {word}" for word in new.values()).encode("ascii"))
     if CONDSTORE & new.keys():
         session.enable_condstore()  # RFC 7162 3.2.3: QRESYNC has it in it
+    if "METADATA" in new:
+        session.annotated = Annotated(session)
     session.enabled |= new.keys()
     if session.rev2 and session.view is not None:
         session.view.forget_recent()
 
 
-def unauthenticate(session: Session, _: grammar.Nothing) -> None:
-    """RFC 8437: as if the client had just connected; TLS stays."""
+def unauthenticate(session: Session, _: grammar.Nothing) -> bytes:
+    """RFC 8437: as if the client had just connected; TLS stays. The OK is the last that is compressed (4.1)."""
     session.unselect()
     session.log("login given up")
     session.service.detach(session)
+    session.say(session.tag + b" OK UNAUTHENTICATE completed\r\n")
+    session.end_compression()
+    return b""
 
 
 def namespace(session: Session, _: grammar.Nothing) -> None:

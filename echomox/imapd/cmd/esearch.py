@@ -14,9 +14,8 @@ from echomox.imap import response
 from echomox.imap.multisearch import MultiSearch, Source, esearch
 from echomox.imapd import contexts
 from echomox.imapd.box import Found, find, is_elsewhere, shared_mailboxes
-from echomox.imapd.cmd.search import Program, Work, check, run, to_save
+from echomox.imapd.cmd.search import Program, Work, check, returned, run, saving, to_save
 from echomox.imapd.command import AUTHENTICATED, BadCommand, Command, No, Rule
-from echomox.imapd.session import NOTHING_SAVED
 from echomox.imapd.view import View
 from echomox.store.engine import SEPARATOR, StoreError
 
@@ -30,25 +29,27 @@ async def search(session: Session, arguments: MultiSearch) -> None:
     if session.view is None and any(source.kind == "SELECTED" for source in arguments.sources):
         raise BadCommand("No mailbox is selected")
     check(session, wanted, options, ())
-    if "SAVE" in options:
-        session.saved = NOTHING_SAVED
+    items = contexts.checked(wanted.items)
     if wanted.modseq and session.view is not None:
         session.enable_condstore()
     work = Work(session)
     for found in list(mailboxes(session, arguments.sources)):
         program = of_mailbox(session, found)
-        key = program.resolve(wanted.key)
-        result = await run(work, program, key, (), "RELEVANCY" in options)
+        with saving(session, options):
+            key = program.resolve(wanted.key)
+            result = await run(work, program, key, (), "RELEVANCY" in options)
         if program.view is session.view:
             if "SAVE" in options:
                 session.saved = to_save(result.uids, options, wanted.partial)
             if "UPDATE" in options:
-                contexts.begin(session, contexts.Context(session.tag, True, key, (), result.uids))
+                context = contexts.Context(session.tag, True, key, (), result.uids)
+                context.items = items
+                contexts.begin(session, context)
         if not result.uids or set(options) == {"SAVE"}:
             continue
         scores = [result.scores.get(uid, 1) for uid in result.uids] if "RELEVANCY" in options else ()
         named = response.mailbox_correlators(session.mailbox_name(found.mailbox.name), found.mailbox.uidvalidity)
-        modseq = program.highest_modseq(result.uids) if wanted.modseq else 0
+        modseq = program.highest_modseq(returned(result.uids, options)) if wanted.modseq else 0
         session.say(
             response.esearch_line(session.tag, True, result.uids, options, modseq, wanted.partial, scores, named)
         )

@@ -17,8 +17,9 @@ from echomox.imap.seqset import SequenceSet, partial_slice
 from echomox.imapd import binary
 from echomox.imapd.command import SELECTED, BadCommand, Command, No, Outcome, Rule
 from echomox.imapd.limit import answered, cut_positions
-from echomox.imapd.render import MODSEQ, PIECE, Plan, Row, compile_plan
+from echomox.imapd.render import KEYWORDS, MODSEQ, PIECE, Plan, Row, compile_plan
 from echomox.imapd.session import CHUNK
+from echomox.imapd.tell import tell_keywords
 from echomox.store.engine import Flag, FlagOp
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from echomox.imapd.view import View
 
 GAP = 64  # messages not asked for that are read over rather than asking the store once more
+NUMBERS = 2000  # lines that tell but a UID, joined
 BATCH = 100  # messages that get \Seen in one transaction
 
 
@@ -56,13 +58,16 @@ async def fetch_messages(session: Session, arguments: grammar.Fetch, by_uid: boo
         tell_vanished(session, arguments)
     if arguments.changed_since and view.told - arguments.changed_since < len(view):
         positions = changed_of(session, positions, arguments.changed_since)
+    if plan.columns == ("uid",):  # a number keeps its UID until the client is told that the message is gone
+        await fetch_numbers(session, plan, positions)
+        return answered(session, None, lowest)
     rows = Rows(session, positions, plan, arguments.changed_since)
     if plan.sections:
         await fetch_sections(session, plan, rows)
     else:
         await fetch_lines(session, plan, rows)
     if rows.missing and not by_uid:
-        raise No("Some of the messages are gone", "EXPUNGEISSUED")
+        raise No("Some of the messages have been deleted meanwhile", "EXPUNGEISSUED")
     return answered(session, None, lowest)
 
 
@@ -123,6 +128,7 @@ class Rows:
     there, once all have been taken."""
 
     def __init__(self, session: Session, positions: list[range], plan: Plan, changed_since: int) -> None:
+        self.session = session
         self.view: View = session.selected
         self.store = session.box.store
         self.positions = positions
@@ -130,12 +136,16 @@ class Rows:
         self.changed_since = changed_since
         self.by_uid = plan.by_uid
         self.missing = False
+        # Up to `told` all keywords are announced.
+        self.announces = KEYWORDS in plan.columns and self.store.modseq() != self.view.told
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
         for group in joined(self.positions):
             rows = self._all(group) if len(group) == 1 else self._some(group)
             if self.changed_since:
                 rows = self._changed(rows)
+            if self.announces:
+                rows = self._announced(rows)
             yield from ((row[0], row) for row in rows_only(rows)) if self.by_uid else rows
 
     def _store_rows(self, group: list[range]) -> Iterator[tuple[Any, ...]]:
@@ -169,6 +179,16 @@ class Rows:
         if wanted:
             self.missing = True
 
+    def _announced(self, rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
+        """A keyword that others have brought in is in a FLAGS response before it is in a FETCH (RFC 9051 7.3.5)."""
+        place, known = self.columns.index(KEYWORDS), {""}
+        for item in rows:
+            words = item[1][place]
+            if words not in known:
+                known.add(words)
+                tell_keywords(self.session, self.view, (words,))
+            yield item
+
     def _changed(self, rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
         place = self.columns.index(MODSEQ)
         return ((number, row) for number, row in rows if row[place] > self.changed_since)
@@ -194,6 +214,18 @@ def with_modseq(session: Session, items: list[FetchItem]) -> list[FetchItem]:
     """What a FETCH that may set \\Seen has to tell besides (RFC 7162 3.1 and 3.2.4)."""
     more = [Item("UID")] if "QRESYNC" in session.enabled and not session.uid_only else []
     return list(dict.fromkeys((*items, *more, Item("MODSEQ"))))
+
+
+async def fetch_numbers(session: Session, plan: Plan, positions: list[range]) -> None:
+    """UID and nothing else: the view knows it, also of a message that another has just expunged (RFC 2180 4.1.1)."""
+    uids = session.selected.uids
+    for part in positions:
+        for first in range(part.start, part.stop, NUMBERS):
+            places = range(first, min(first + NUMBERS, part.stop))
+            numbers = ((uids[place] if plan.by_uid else place + 1, uids[place]) for place in places)
+            session.say(b"".join([plan.line(number, (uid,)) for number, uid in numbers]))
+            if session.out_size >= CHUNK:
+                await session.breathe()
 
 
 async def fetch_lines(session: Session, plan: Plan, rows: Rows) -> None:

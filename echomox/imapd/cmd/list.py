@@ -71,19 +71,24 @@ def list_(session: Session, arguments: listing.Listing) -> None:
     names = tree(session)
     patterns = Patterns(arguments.reference, arguments.patterns, SEPARATOR)
     subscribed_only = "SUBSCRIBED" in arguments.select
+    hinting = above(name for name in names.subscribed if not patterns.match(name)) if recursive(arguments) else ()
     for name in names.names(subscribed_only):
         if not patterns.match(name):
             continue
         chosen = selected(names, name, arguments.select)
-        below = "RECURSIVEMATCH" in arguments.select and name in names.watched
-        if not chosen and not below:
+        if not chosen and name not in hinting:  # RFC 5258 3.3, 2.B: what is below and matches is listed itself
             continue
+        below = recursive(arguments) and name in names.watched
         child = response.childinfo(("SUBSCRIBED",)) if below else b""
         words = attributes(names, name, arguments)
         session.say(response.list_line("LIST", words, SEPARATOR, session.mailbox_name(name), child))
         found = names.mailboxes.get(name)
         if found is not None and chosen:
             tell_more(session, found, arguments)
+
+
+def recursive(arguments: listing.Listing) -> bool:
+    return "RECURSIVEMATCH" in arguments.select
 
 
 def tell_more(session: Session, found: Found, arguments: listing.Listing) -> None:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from echomox.imap import grammar
+from echomox.imap import grammar, response
 from echomox.imapd.box import find, find_parent, is_elsewhere
 from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
 from echomox.imapd.objectid import mailbox_code
 from echomox.imapd.usage import check_mailbox_room
-from echomox.store.engine import SEPARATOR, SPECIAL_USES, StoreError
+from echomox.store.engine import SEPARATOR, SPECIAL_USES, LimitExceeded, StoreError
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -28,11 +29,21 @@ def create(session: Session, arguments: grammar.Create) -> bytes:
         store, inner = find_parent(session, name)
         check_mailbox_room(session, store)
         made = store.create_mailbox(inner)
+        real = name.removesuffix(SEPARATOR).removesuffix(inner) + made.name
     else:
         store = session.store
         check_mailbox_room(session, store)
         made = store.create_mailbox(name, special_use(session, arguments.special_use))
+        real = made.name
+    tell_real_name(session, arguments.written, real)
     return b"[%b] CREATE completed" % mailbox_code(store, made.id)
+
+
+def tell_real_name(session: Session, written: str, real: str, words: tuple[str, ...] = ()) -> None:
+    """RFC 9051 6.3.9.7: to a client of IMAP4rev2, whose name of the mailbox was not in normal form (NFC)."""
+    if session.rev2 and written.removesuffix(SEPARATOR) != real:
+        old = response.oldname(session.mailbox_name(written))
+        session.say(response.list_line("LIST", words, SEPARATOR, session.mailbox_name(real), old))
 
 
 def special_use(session: Session, wanted: tuple[str, ...]) -> str:
@@ -53,6 +64,7 @@ def delete(session: Session, arguments: grammar.OfMailbox) -> None:
     found = find(session, arguments.mailbox, "x")
     selected = session.has_selected(found.store, found.mailbox.id)
     found.store.delete_mailbox(found.name)
+    tell_real_name(session, arguments.written, found.mailbox.name, ("\\NonExistent",))
     if selected:
         session.unselect()
         session.say(b"* OK [CLOSED] The selected mailbox was deleted\r\n")
@@ -63,6 +75,9 @@ def rename(session: Session, arguments: grammar.Rename) -> None:
     old, new = arguments.old, arguments.new
     if not is_elsewhere(old) and not is_elsewhere(new.removesuffix(SEPARATOR)):
         session.store.rename_mailbox(old, new)
+        if old == "INBOX":
+            keep_annotations(session, new)
+        tell_real_name(session, arguments.written, session.store.mailbox(new.removesuffix(SEPARATOR)).name)
         tell_validity(session)
         return
     found = find(session, old, "x")
@@ -73,6 +88,14 @@ def rename(session: Session, arguments: grammar.Rename) -> None:
         raise No("Mailboxes stay in their account", "CANNOT")
     store.rename_mailbox(found.name, inner)
     tell_validity(session)
+
+
+def keep_annotations(session: Session, new: str) -> None:
+    """RFC 5464 4.1: those of INBOX are of the mailbox that has its messages now too."""
+    store = session.store
+    kept = store.annotations(store.mailbox("INBOX").id)
+    with suppress(LimitExceeded):  # the messages have their new place already
+        store.set_annotations(store.mailbox(new).id, dict(kept))
 
 
 def tell_validity(session: Session) -> None:

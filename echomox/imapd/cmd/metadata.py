@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 SERVER = 0
 """Stands for the account itself."""
+RETENTION = "/private/vendor/echomox/retention"
+"""Days after which messages are removed from a mailbox (docs/mailboxes.md); who removes them reads a number only."""
+TOPS = ("/private", "/shared")
+"""These are not entries themselves."""
 READING = frozenset("rswip")
 """Besides "l", one of them is needed to see the annotations of a mailbox (RFC 5464 3.3)."""
 
@@ -43,36 +47,45 @@ def get(session: Session, arguments: grammar.Get) -> bytes | None:
     found = chosen(kept, arguments.entries, arguments.depth)
     longest = 0
     if arguments.maxsize >= 0:
-        longest = max((len(value) for value in found.values() if len(value) > arguments.maxsize), default=0)
-        found = {name: value for name, value in found.items() if len(value) <= arguments.maxsize}
+        large = {name: len(value) for name, value in found.items() if value and len(value) > arguments.maxsize}
+        longest = max(large.values(), default=0)
+        found = {name: value for name, value in found.items() if name not in large}
     if found:
         tell_metadata(session, arguments.mailbox, found)
     return b"[METADATA LONGENTRIES %d] GETMETADATA completed" % longest if longest else None
 
 
-def chosen(kept: Mapping[str, bytes], entries: Iterable[str], depth: int) -> dict[str, bytes]:
-    """RFC 5464 4.2.2: with DEPTH 1 the entries right below those named too, with infinity all below."""
-    found = {}
+def chosen(kept: Mapping[str, bytes], entries: Iterable[str], depth: int) -> dict[str, bytes | None]:
+    """RFC 5464 4.2.2: with DEPTH 1 the entries right below those named too, with infinity all below. Without, None for
+    those that have no value (3.2; RFC 9590 4)."""
+    found: dict[str, bytes | None] = {}
     for entry in entries:
+        if not depth and entry not in TOPS:
+            found[entry] = kept.get(entry)
+            continue
         below = entry.count("/") + depth
         for name, value in kept.items():
-            if name == entry or (depth and name.startswith(entry + "/") and name.count("/") <= below):
+            if depth and (name == entry or (name.startswith(entry + "/") and name.count("/") <= below)):
                 found[name] = value
     return found
 
 
-def tell_metadata(session: Session, mailbox: str, values: Mapping[str, bytes]) -> None:
+def tell_metadata(session: Session, mailbox: str, values: Mapping[str, bytes | None]) -> None:
     name = session.mailbox_name(mailbox) if mailbox else b'""'
     pairs = b" ".join(entry.encode("ascii") + b" " + value_form(value) for entry, value in values.items())
     session.say(b"* METADATA %b (%b)\r\n" % (name, pairs))
 
 
-def value_form(value: bytes) -> bytes:
+def value_form(value: bytes | None) -> bytes:
+    if value is None:
+        return b"NIL"
     return b"~" + literal(value) if b"\0" in value else string(value)
 
 
 def set_(session: Session, arguments: grammar.Set) -> None:
     store, target = session.store, SERVER
+    if session.annotated is not None:
+        session.annotated.look(session)  # what others did before is told; this is not
     if arguments.mailbox:
         found = find(session, arguments.mailbox, "lw")
         store, target = found.store, found.mailbox.id
@@ -83,6 +96,9 @@ def set_(session: Session, arguments: grammar.Set) -> None:
         raise No("Shared entries of the server are set by administrators", "NOPERM")
     if any(value is not None and len(value) > ANNOTATION_SIZE for value in arguments.values.values()):
         raise No("A value is too large", f"METADATA MAXSIZE {ANNOTATION_SIZE}")
+    days = arguments.values.get(RETENTION)
+    if days is not None and not (days.isdigit() and len(days) <= 5):
+        raise No("How long messages are kept is a number of days, or NIL", "CANNOT")
     try:
         store.set_annotations(target, arguments.values)
     except LimitExceeded as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echomox.imap import notify as grammar
-from echomox.imap.fetch import Binary, Item
+from echomox.imap.fetch import FetchItem
 from echomox.imapd.command import AUTHENTICATED, Command, No, Rule
-from echomox.imapd.listening import start_watching, stop_watching
-from echomox.imapd.render import Plan, compile_plan
-from echomox.imapd.watch import Watch
+from echomox.imapd.contexts import checked
+from echomox.imapd.listening import start_watching
+from echomox.imapd.watch import Overflow, Watch, stop_watching
 
 if TYPE_CHECKING:
     from echomox.imapd.session import Session
@@ -21,9 +21,12 @@ def notify(session: Session, arguments: grammar.Notify) -> None:
         return
     if any(group.unknown for group in arguments.groups):
         raise No("An event that is not known", f"BADEVENT ({' '.join(grammar.EVENTS)})")
-    watch = Watch(arguments.groups, plan_of(session, arguments.groups))
+    watch = Watch(arguments.groups, items_of(arguments.groups))
     try:
         watch.look(session, quiet=True)
+    except Overflow:
+        watch.close(session.service)
+        raise No("Too many accounts are to be watched, name fewer", "NOTIFICATIONOVERFLOW") from None
     except BaseException:
         watch.close(session.service)
         raise
@@ -31,15 +34,9 @@ def notify(session: Session, arguments: grammar.Notify) -> None:
     watch.tell_start(session, arguments.status)
 
 
-def plan_of(session: Session, groups: tuple[grammar.Group, ...]) -> Plan | None:
-    """What is fetched of new messages; always with the UID, and never so that it sets \\Seen."""
-    items = next((group.items for group in groups if group.items), ())
-    if not items:
-        return None
-    if any(isinstance(item, Binary) for item in items):
-        raise No("BINARY cannot be asked for here", "CANNOT")
-    complete = dict.fromkeys((*(() if session.uid_only else (Item("UID"),)), *items))
-    return compile_plan(list(complete), 0, sets_seen=False, by_uid=session.uid_only)
+def items_of(groups: tuple[grammar.Group, ...]) -> tuple[FetchItem, ...]:
+    """What is fetched of new messages."""
+    return checked(next((group.items for group in groups if group.items), ()))
 
 
 ROWS = (Command("NOTIFY", AUTHENTICATED, Rule.BREAKS_SEQUENCES, ("NOTIFY",), grammar.notify, notify),)

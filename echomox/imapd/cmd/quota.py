@@ -25,9 +25,10 @@ SETTINGS = {"STORAGE": "quota", "MESSAGE": "quota_messages", "MAILBOX": "quota_m
 """Options of an account by resource."""
 
 
-def tell_quota(session: Session, store: AccountStore, root: str) -> None:
+def quota_line(session: Session, store: AccountStore, root: str) -> bytes:
+    """b"" where nothing is limited: there is no quota root then, and no list of nothing (RFC 9208 3.2, 7)."""
     values = " ".join(f"{one.name} {one.used} {one.limit}" for one in resources(session, store))
-    session.say(b"* QUOTA %b (%b)\r\n" % (root_form(root), values.encode("ascii")))
+    return b"* QUOTA %b (%b)\r\n" % (root_form(root), values.encode("ascii")) if values else b""
 
 
 def root_form(root: str) -> bytes:
@@ -40,14 +41,15 @@ def root_of(found: Found) -> str:
 
 
 def get_quota(session: Session, arguments: grammar.Root) -> None:
-    if arguments.root == ROOT:
-        tell_quota(session, session.store, ROOT)
-        return
+    store = session.store if arguments.root == ROOT else None
     for found in shared_mailboxes(session) if is_elsewhere(arguments.root) else ():
         if root_of(found) == arguments.root and "r" in found.rights:
-            tell_quota(session, found.store, arguments.root)
-            return
-    raise No("No such quota root", "NONEXISTENT")
+            store = found.store
+            break
+    line = quota_line(session, store, arguments.root) if store is not None else b""
+    if not line:
+        raise No("No such quota root" if store is None else "Nothing is limited here", "NONEXISTENT")
+    session.say(line)
 
 
 def get_quota_root(session: Session, arguments: grammar.OfMailbox) -> None:
@@ -56,8 +58,9 @@ def get_quota_root(session: Session, arguments: grammar.OfMailbox) -> None:
     if is_elsewhere(arguments.mailbox):
         found = find(session, arguments.mailbox, "r")
         store, root = found.store, root_of(found)
-    session.say(b"* QUOTAROOT %b %b\r\n" % (session.mailbox_name(arguments.mailbox), root_form(root)))
-    tell_quota(session, store, root)
+    line = quota_line(session, store, root)
+    named = b" " + root_form(root) if line else b""
+    session.say(b"* QUOTAROOT %b%b\r\n%b" % (session.mailbox_name(arguments.mailbox), named, line))
 
 
 async def set_quota(session: Session, arguments: grammar.Limits) -> None:
@@ -75,7 +78,7 @@ async def set_quota(session: Session, arguments: grammar.Limits) -> None:
         await perform(session.service.control, "account.set", {"name": session.store.name, "settings": settings})
     except ControlError as error:
         raise No(str(error), "UNAVAILABLE") from None
-    tell_quota(session, session.store, ROOT)
+    session.say(quota_line(session, session.store, ROOT))
 
 
 RESOURCES = ("QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX")

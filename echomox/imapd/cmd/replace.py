@@ -30,9 +30,12 @@ async def replace_message(session: Session, arguments: grammar.Replace, by_uid: 
     if len(old) != 1:
         raise No("One message is to be replaced", "NONEXISTENT") if by_uid else BadCommand("One message, by its number")
     require(session, "te")
-    if not any(session.box.store.fetch(view.mailbox_id, old[0], old[0], ("uid",))):
+    target = target_of(session, arguments.mailbox)
+    sizes = [size for _, size in session.box.store.fetch(view.mailbox_id, old[0], old[0], ("uid", "size"))]
+    if not sizes:
         raise No("The message is gone", "EXPUNGEISSUED")
-    added = await add(session, target_of(session, arguments.mailbox), (arguments.message,))
+    # RFC 8508 3.4: the quota is asked for the difference.
+    added = await add(session, target, (arguments.message,), sizes if target.store is session.box.store else ())
     code = appenduid(added[0].uidvalidity, (added[0].uid,))
     session.say(f"* OK [{code}] Replacement message is in place\r\n".encode("ascii"))  # RFC 8508 4.3
     session.box.store.remove(view.mailbox_id, old)

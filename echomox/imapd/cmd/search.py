@@ -10,7 +10,8 @@ worked for BUDGET ends with NO [LIMIT].
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -22,13 +23,14 @@ from echomox.imap.search import And, Filter, Fuzzy, HasFlag, Key, Not, ObjectId,
 from echomox.imap.search import Sequence as Messages
 from echomox.imap.searching import SAVED_RANGES, Search
 from echomox.imap.searching import search as parse
-from echomox.imap.seqset import STAR, SequenceSet, partial_slice
+from echomox.imap.seqset import SequenceSet, partial_slice
 from echomox.imapd import contexts
 from echomox.imapd.command import SELECTED, BadCommand, Command, No, Outcome, Rule
 from echomox.imapd.filters import Filters
 from echomox.imapd.limit import answered, searched
 from echomox.imapd.objectid import number_of
 from echomox.imapd.session import NOTHING_SAVED
+from echomox.imapd.view import OutOfRange
 
 if TYPE_CHECKING:
     from echomox.imap.sorting import Criterion
@@ -65,25 +67,27 @@ async def answer(session: Session, arguments: Search, by_uid: bool, criteria: Se
         returning = ("ALL",)  # RFC 9051 6.4.4
     options = returning or ()
     check(session, arguments, options, criteria)
+    items = contexts.checked(arguments.items)
     if arguments.modseq:
         session.enable_condstore()
-    if "SAVE" in options:
-        session.saved = NOTHING_SAVED  # what stays, if the search fails (RFC 5182 2.1)
     program = Program(session, session.box.store, view)
-    key = program.resolve(arguments.key)
-    with_scores = "RELEVANCY" in options or any(one.name == "RELEVANCY" for one in criteria)
-    among, lowest = searched(session, key, view.uids[:], whole=bool(criteria))
-    found = await run(Work(session), program, key, criteria, with_scores, among)
+    with saving(session, options):
+        key = program.resolve(arguments.key)
+        with_scores = "RELEVANCY" in options or any(one.name == "RELEVANCY" for one in criteria)
+        among, lowest = searched(session, key, view.uids[:], whole=bool(criteria))
+        found = await run(Work(session), program, key, criteria, with_scores, among)
     if "SAVE" in options:
         session.saved = to_save(found.uids, options, arguments.partial)
-    modseq = program.highest_modseq(found.uids) if arguments.modseq and found.uids else 0
+    modseq = program.highest_modseq(returned(found.uids, options)) if arguments.modseq and found.uids else 0
     if returning is None:
         numbers = as_numbers(view, found.uids, by_uid)
         session.say(response.sort_line(numbers, modseq) if criteria else response.search_line(numbers, modseq))
     elif set(options) != {"SAVE"}:
         session.say(result_line(session, found, arguments, options, by_uid, modseq))
     if "UPDATE" in options:
-        contexts.begin(session, contexts.Context(session.tag, by_uid, key, tuple(criteria), found.uids))
+        context = contexts.Context(session.tag, by_uid, key, tuple(criteria), found.uids)
+        context.items = items
+        contexts.begin(session, context)
     return answered(session, None, lowest)
 
 
@@ -95,8 +99,25 @@ def result_line(
     return response.esearch_line(session.tag, by_uid, numbers, options, modseq, arguments.partial, scores)
 
 
+@contextmanager
+def saving(session: Session, options: tuple[str, ...]) -> Iterator[None]:
+    """RFC 5182 2.1: of a search with SAVE that is answered NO nothing stays in "$"; of one that is BAD what was there.
+    Until it has ended "$" is what it was, for the search may be one within it."""
+    try:
+        yield
+    except (BadCommand, OutOfRange):
+        raise
+    except Exception:
+        if "SAVE" in options:
+            session.saved = NOTHING_SAVED
+        raise
+
+
 def check(session: Session, arguments: Search, options: tuple[str, ...], criteria: Sequence[Criterion]) -> None:
-    """RFC 6203 4 and 6: RELEVANCY needs FUZZY. RFC 5267 4.3: a tag is the name of its updates."""
+    """RFC 6203 4 and 6: RELEVANCY needs FUZZY. RFC 5267 4.3: a tag is the name of its updates. RFC 9755 3: after ENABLE
+    UTF8=ACCEPT strings are UTF-8, and SEARCH says no charset."""
+    if arguments.charset and not criteria and "UTF8=ACCEPT" in session.enabled:
+        raise BadCommand("With UTF8=ACCEPT a search is in UTF-8 and names no CHARSET")
     relevancy = "RELEVANCY" in options or any(one.name == "RELEVANCY" for one in criteria)
     if relevancy and not is_fuzzy(arguments.key):
         raise BadCommand("RELEVANCY without FUZZY")
@@ -115,13 +136,21 @@ def is_fuzzy(key: Key) -> bool:
 
 
 def to_save(found: list[int], returning: tuple[str, ...], partial: tuple[int, int] | None) -> array[int]:
-    """RFC 5182 2.4: with MIN or MAX, and neither ALL nor COUNT, only those. RFC 9394 3.1: with PARTIAL its part."""
-    if partial:
-        return array("I", sorted(found[partial_slice(partial, len(found))]))
-    if not found or {"ALL", "COUNT"} & set(returning) or not {"MIN", "MAX"} & set(returning):
+    """RFC 5182 2.4: with MIN or MAX, and neither ALL nor COUNT, only those. RFC 9394 3.2: with PARTIAL its part besides
+    them, and all with COUNT."""
+    ends = {"MIN", "MAX"} & set(returning)
+    if not found or {"ALL", "COUNT"} & set(returning) or not (ends or partial):
         return array("I", sorted(found))
+    kept = set(found[partial_slice(partial, len(found))]) if partial else set()
+    kept |= {found[0] if option == "MIN" else found[-1] for option in ends}
+    return array("I", sorted(kept))
+
+
+def returned(found: Sequence[int], options: tuple[str, ...]) -> Sequence[int]:
+    """The messages whose mod-sequences count (RFC 4731 3.2): with MIN or MAX and nothing else, only those."""
     ends = {"MIN": found[0], "MAX": found[-1]}
-    return array("I", sorted({ends[option] for option in returning if option in ends}))
+    wanted = [option for option in options if option != "SAVE"]
+    return [ends[option] for option in wanted] if wanted and set(wanted) <= ends.keys() else found
 
 
 def as_numbers(view: View, uids: Sequence[int], by_uid: bool) -> list[int]:
@@ -220,7 +249,7 @@ class Program:
         if isinstance(key, ObjectId):
             return replace(key, number=number_of(self.store, key.field, key.value))
         if isinstance(key, HasFlag) and key.flag.lower() == "\\recent":
-            return Messages(((self.view.recent_from, STAR),), uid=True)
+            return Messages(self.view.recent_ranges(), uid=True)
         return key
 
     def _set(self, key: Messages) -> Messages:
@@ -231,9 +260,7 @@ class Program:
         if saved:
             known = session.saved if view is session.view else NOTHING_SAVED
             positions = SequenceSet.of(known).uid_positions(view.uids)
-        elif view is session.view:
-            positions = view.positions(SequenceSet(key.ranges), key.uid)
-        else:
+        else:  # of numbers that there are not, none is found
             messages = SequenceSet(key.ranges)
             positions = messages.uid_positions(view.uids) if key.uid else messages.positions(len(view.uids))
         return Messages(tuple((view.uids[part.start], view.uids[part.stop - 1]) for part in positions), uid=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
-from echomox.imap.response import list_line, vanished_line
+from echomox.imap.response import list_line, oldname, vanished_line
 from echomox.imap.seqset import STAR
 from echomox.imapd.box import CHANGING, Box, Found, find
 from echomox.imapd.command import AUTHENTICATED, SELECTED, BadCommand, Command, Rule
@@ -43,11 +43,12 @@ def open_mailbox(session: Session, arguments: grammar.Select, read_only: bool) -
         session.enabled |= {"CONDSTORE"}
     found = find(session, arguments.mailbox, "r")
     own = not found.prefix
-    selected = found.store.select(found.mailbox.id, claim_recent=own and not (read_only or session.rev2))
-    view = View(selected, read_only or not CHANGING.intersection(found.rights))
+    claims = own and not (read_only or session.rev2)
+    selected = found.store.select(found.mailbox.id, claim_recent=claims)
+    view = View(selected, read_only or not CHANGING.intersection(found.rights), claims)
     view.name = found.mailbox.name
     session.enter(box_of(session, found), view)
-    session.say(picture(session, selected, view))
+    session.say(picture(session, selected, view, arguments.written))
     if arguments.qresync is not None:
         tell_earlier(session, arguments.qresync)
     if read_only:
@@ -62,13 +63,15 @@ def box_of(session: Session, found: Found) -> Box:
     return Box(session.service.enter(found.store.name), found.prefix, found.rights)
 
 
-def picture(session: Session, selected: Selected, view: View) -> bytes:
-    """IMAP4rev2 has no RECENT and no UNSEEN, and names the mailbox by LIST (RFC 9051 6.3.2)."""
+def picture(session: Session, selected: Selected, view: View, written: str) -> bytes:
+    """IMAP4rev2 has no RECENT and no UNSEEN, and names the mailbox by LIST (RFC 9051 6.3.2). written: its name as the
+    client has it."""
     mailbox = selected.mailbox
     if session.rev2:
         view.forget_recent()
         words = [mailbox.special_use] if mailbox.special_use and not session.box.prefix else []
-        named = list_line("LIST", words, SEPARATOR, session.mailbox_name(view.name))
+        old = oldname(session.mailbox_name(written)) if written != view.name else b""
+        named = list_line("LIST", words, SEPARATOR, session.mailbox_name(view.name), old)
         flags = flags_lines(selected.keywords, view.read_only, session.box.rights)
         return b"%b* %d EXISTS\r\n%b%b" % (flags, len(view), codes(session, mailbox), named)
     unseen = view.number(selected.first_unseen) if selected.first_unseen and not session.uid_only else 0

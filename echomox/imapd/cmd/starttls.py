@@ -19,8 +19,6 @@ async def starttls(session: Session, _: grammar.Nothing) -> bytes:
         raise BadCommand("TLS is not configured here")
     if session.tls:
         raise BadCommand("TLS is active already")
-    if session.deflate is not None:
-        raise BadCommand("The connection is compressed already")  # left so by UNAUTHENTICATE
     session.say(session.tag + b" OK Begin TLS negotiation now\r\n")
     session.flush()
     await secure(session)

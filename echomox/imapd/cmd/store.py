@@ -101,10 +101,11 @@ def tell_outcome(session: Session, arguments: fetch.Store, stored: FlagsStored, 
     by_uid = bool(session.row.flags & Rule.UIDS)
     if not arguments.silent:
         changes = outcome(session, stored, uids)
-        if stored.changed and stored.changed[0][2]:
-            tell_keywords(session, session.selected, (change[2] for change in stored.changed))
+        tell_keywords(session, session.selected, (change[2] for change in changes))
         tell_flags(session, changes, by_uid)
-    elif "CONDSTORE" in session.enabled:
+        return
+    tell_keywords(session, session.selected, (change[2] for change in stored.changed))
+    if "CONDSTORE" in session.enabled:
         tell_modseqs(session, stored, by_uid)
 
 
@@ -140,7 +141,7 @@ def answer(session: Session, stored: FlagsStored, by_uid: bool) -> bytes | None:
             raise No("Some of the messages are gone, others have been changed", f"MODIFIED {numbers.decode()}")
         return b"[MODIFIED %b] Some messages have been changed meanwhile" % numbers
     if stored.missing and not by_uid:
-        raise No("Some of the messages are gone", "EXPUNGEISSUED")
+        raise No("Some of the messages have been deleted meanwhile", "EXPUNGEISSUED")
     return None
 
 

@@ -6,14 +6,14 @@ from array import array
 
 import pytest
 
-from echomox.imap.seqset import ELEMENTS, SAVED, STAR, SequenceSet, format_numbers
+from echomox.imap.seqset import ELEMENTS, LARGEST, SAVED, STAR, SequenceSet, format_numbers
 
 
 @pytest.mark.parametrize(
     "text, ranges",
     [
         (b"1", ((1, 1),)),
-        (b"4294967295", ((STAR, STAR),)),
+        (b"4294967295", ((LARGEST, LARGEST),)),
         (b"2:4", ((2, 4),)),
         (b"4:2", ((2, 4),)),  # "the example is equivalent to 2:4"
         (b"*", ((STAR, STAR),)),

@@ -69,6 +69,10 @@ def items(*rows: tuple[str, str, str]) -> list[Item]:
         # a loop of references, and oneself
         ([("a", "b", "x"), ("b", "a", "y")], b"(2 1)"),
         ([("a", "a", "x")], b"(1)"),
+        # what was said first stays; what would close the loop is not done
+        ([("a", "", "x"), ("b", "c a", "y"), ("c", "b", "z")], b"(3 1 2)"),
+        ([("b", "c a", "y"), ("c", "b", "z")], b"(2 1)"),
+        ([("a", "", "x"), ("b", "a", "y"), ("c", "d b", "z"), ("d", "c", "w"), ("e", "", "v")], b"(1 2 3 4)(5)"),
         # two with one id
         ([("a", "", "x"), ("a", "", "y"), ("c", "a", "z")], b"(1 3)(2)"),
         # none has an id

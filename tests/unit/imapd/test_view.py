@@ -46,6 +46,20 @@ def test_a_message_that_came_and_went_between_two_looks_is_no_news() -> None:
     assert list(view.uids) == [5, 7]
 
 
+def test_recent_are_new_messages_that_no_other_session_has() -> None:
+    view = view_of([3, 5], recent_from=4)
+    view.advance(Changes(12, [(uid, 0, "", 12) for uid in (6, 7, 9)], []))
+    view.not_recent([6, 7, 9], 8)
+    assert [uid for uid in view.uids if uid >= view.recent_from] == [5, 9]
+    assert (view.recent(), view.recent_ranges()) == (2, ((5, 5), (9, 9)))
+    view.advance(Changes(14, [(11, 0, "", 13)], [6, 5]))
+    view.not_recent([11], 12)
+    view.expunge()
+    assert [uid for uid in view.uids if uid >= view.recent_from] == [9] and view.recent() == 1
+    view.forget_recent()
+    assert view.recent() == 0 and not [uid for uid in view.uids if uid >= view.recent_from]
+
+
 def test_flags_of_new_messages_are_not_told_by_themselves() -> None:
     """The client asks for them after EXISTS."""
     view = view_of([5])
