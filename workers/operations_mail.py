@@ -1,5 +1,5 @@
 """Operations that look into the mail of an account: T02 (MAILBOX), T03 (MESSAGE), T04 (PART), R46
-(AFFECTIVE_STATE) and A14 (logins) under the seed's own field names. Nothing here changes anything. See
+(AFFECTIVE_STATE) and A14 (logins) under the seed's own field names. Only `mute` changes anything. See
 `workers.operations`.
 """
 
@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from echomox.reservoir.affect import FIELDS
-from echomox.store.engine import COLUMNS, AccountStore, Flag, Mailbox
+from echomox.store.engine import COLUMNS, AccountStore, Flag, FlagOp, Mailbox
+from echomox.store.muted import KEYWORD
 from workers.site import Refused, Site
 
 Fields = Mapping[str, Any]
@@ -173,6 +174,15 @@ def message_affect(site: Site, fields: Fields) -> Answer:
     if found is None:
         raise Refused(f"message {fields['id']} was not classified; `echomox filter explain --affect` reads it now")
     return dict(zip(("MessageID", *FIELDS), astuple(found), strict=True))
+
+
+def mute(op: FlagOp, site: Site, fields: Fields) -> Answer:
+    """T13: sets the keyword that mutes a message's thread, or (REMOVE) takes it off."""
+    store = site.store(fields["account"])
+    mailbox, row = find_message(store, fields["id"], ["uid", "thread_id"])
+    if store.store_flags(mailbox.id, [row["uid"]], op, 0, [KEYWORD]).missing:
+        raise Refused(f"message {fields['id']} was moved or removed meanwhile; ask again")
+    return {"MessageID": fields["id"], "ThreadID": row["thread_id"], "Muted": op is FlagOp.ADD}
 
 
 def message_raw(site: Site, fields: Fields) -> Answer:

@@ -24,6 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _take_message(commands.add("show", run_show, "show all that is known of a message"))
     _take_message(commands.add("parts", run_parts, "show its MIME parts"))
     _take_message(commands.add("affect", run_affect, "show what a message feels like: AFFECTIVE_STATE"))
+    for name, text in (
+        ("mute", "mark what is delivered into its thread as read, from now on"),
+        ("unmute", "mark what is delivered into its thread as read no more"),
+    ):
+        command = commands.add(name, run_mute, text)
+        _take_message(command)
+        command.set_defaults(operation=f"message.{name}")
     _take_message(commands.add("raw", run_raw, "print the message as clients see it"))
     parse = commands.add("parse", run_parse, "take a message file apart, as a delivery would")
     parse.add_argument("file", help='"-" for standard input')
@@ -52,6 +59,11 @@ def run_parts(args: argparse.Namespace) -> int:
 def run_affect(args: argparse.Namespace) -> int:
     answer = ask(args, "message.affect", account=args.account, id=args.id)
     return show(args, answer, pairs(answer))
+
+
+def run_mute(args: argparse.Namespace) -> int:
+    answer = ask(args, args.operation, account=args.account, id=args.id)
+    return show(args, answer, [f"the thread of message {args.id} is {'muted' if answer['Muted'] else 'not muted'}"])
 
 
 def run_parse(args: argparse.Namespace) -> int:

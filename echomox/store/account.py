@@ -125,6 +125,10 @@ class SqliteAccount:
             return virtual.select(self.database, mailbox_id, claim_recent)
         return views.select(self.database, mailbox_id, claim_recent)
 
+    def claim_recent(self, mailbox_id: int, below: int) -> int:
+        claim = virtual.claim_recent if mailbox_id < 0 else views.claim_recent
+        return claim(self.database, mailbox_id, below)
+
     def changes(self, mailbox_id: int, since: int) -> Changes:
         if mailbox_id < 0:
             return virtual.changes(self.database, mailbox_id, since)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 
-from echomox.store import compact, sortkeys
+from echomox.store import compact, sortkeys, vocabulary
 from echomox.store.database import Database, Write
 from echomox.store.packing import PLAIN
 
@@ -68,7 +68,12 @@ def _pack_some(write: Write) -> int:
 
 
 def work(database: Database, stopped: Callable[[], bool]) -> int:
-    """Brings about TURN rows up to date, in the indexer's thread; returns how many at the most, 0 when all are."""
+    """Brings about TURN rows up to date, in the indexer's thread; returns how many at the most, 0 when all are. And
+    makes a vocabulary when it is time."""
+    if not stopped() and vocabulary.is_due(database.execute):
+        words = vocabulary.make(*vocabulary.samples(database.execute))
+        with database.write(bell=False) as write:
+            vocabulary.keep(write.execute, words)
     done = 0
     while done < TURN and not stopped():
         unsorted, plain = database.execute("SELECT sorted < older, packed < older FROM state").fetchone()

@@ -1,7 +1,8 @@
-"""Rows of `content` in either form (packing.py): columns for SELECT with what makes values of them, and the one way to
-read and write all of a row that is there.
+"""Rows of `content` in all their forms (packing.py): columns for SELECT with what makes values of them, and the one way
+to read and write all of a row that is there.
 
-`shape` is for FETCH, a function from row to values; the functions of `FUNCTIONS` are for conditions in SQL.
+`shape` is for FETCH, a function from row to values; `functions` are for conditions in SQL. Both look up in a `Lexicon`
+what a form was packed with.
 """
 
 # ruff: noqa: S608  # the texts put into statements are constants of this program
@@ -14,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from echomox.message.structure import Part
-from echomox.store import packing
-from echomox.store.packing import COMPACT, EMPTY, PLAIN, REST
+from echomox.store import affect, packing
+from echomox.store.packing import COMPACT, DENSE, EMPTY, PLAIN, REST, Words
 
 Row = Sequence[Any]
 Execute = Callable[..., Any]
@@ -23,13 +24,42 @@ DAMAGE = (ValueError, TypeError, LookupError, zlib.error)
 """What unpacking a damaged row may raise."""
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "envelope": ("subject", "message_id"),
-    "verdict": ("prefix",),
+    "verdict": ("prefix", "profile"),
     "prefix": (),
+    "parts": ("header_size", "file_size"),
     **dict.fromkeys(REST, ("rest", "envelope")),
 }
-"""What else a row must have to give a column of the compact form."""
+"""What else a row must have to give a column of the packed forms."""
+_SELECTED = {
+    "profile": affect.PROFILE,
+    **{
+        name: f"CASE WHEN c.form < {DENSE} THEN c.{name} ELSE (SELECT {name} FROM bulk WHERE content = c.id) END"
+        for name in ("rest", "verdict")
+    },
+}
+"""What is not always a column of content, as SQL."""
 STORED = ("message_id", "subject", "sent", "sent_day", "header_size", "eight_bit", "parts", "envelope", *REST)
 """What `read` gives: the columns that come from parsing, and those of the delivery that are kept with them."""
+
+
+class Lexicon:
+    """What the forms are packed with, of one account; read once, for it never changes. execute: of its connection."""
+
+    __slots__ = ("_execute", "_known")
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+        self._known = dict(packing.WORDS)
+
+    def __getitem__(self, form: int) -> Words:
+        """Raises LookupError for a form that is none."""
+        words = self._known.get(form)
+        if words is None:
+            row = self._execute("SELECT rest, trace FROM vocabulary WHERE id = ?", (form - DENSE,)).fetchone()
+            if row is None:
+                raise LookupError(f"no vocabulary {form - DENSE}")
+            words = self._known[form] = packing.words_of(*row)
+        return words
 
 
 class Shape(NamedTuple):
@@ -37,151 +67,178 @@ class Shape(NamedTuple):
     end."""
 
     select: tuple[str, ...]
-    build: Callable[[Row], tuple[Any, ...]]
+    build: Callable[[Row, Lexicon], tuple[Any, ...]]
 
 
 def load_parts(text: str) -> tuple[Part, ...]:
+    """text: JSON"""
     return tuple(Part(*values) for values in json.loads(text))
 
 
 def shape(columns: Sequence[str], hot: Mapping[str, str], parsed: bool = True) -> Shape:
     """columns: of engine.COLUMNS; hot: those that are not of content, as SQL. parsed: parts as tuples of Part, else as
-    the text that is kept."""
-    select = [hot.get(column, f"c.{column}") for column in columns]
+    JSON."""
+    select = [hot.get(column) or _SELECTED.get(column, f"c.{column}") for column in columns]
     count = len(columns)
-    packed = [(place, column) for place, column in enumerate(columns) if column in _NEEDS]
-    parts = [place for place, column in enumerate(columns) if column == "parts" and parsed]
+    packed = [column for column in columns if column in _NEEDS]
     if not packed:
-        return Shape(tuple(select), _with_parts(count, parts) if parts else lambda row: tuple(row[:count]))
+        return Shape(tuple(select), lambda row, lexicon: tuple(row[:count]))
     where = {column: place for place, column in enumerate(columns) if column not in hot}
-    for name in ("form", *(need for _, column in packed for need in _NEEDS[column])):
+    for name in ("form", *(need for column in packed for need in _NEEDS[column])):
         if name not in where:
             where[name] = len(select)
-            select.append(f"c.{name}")
-    return Shape(tuple(select), _builder(count, where, parts))
+            select.append(_SELECTED.get(name, f"c.{name}"))
+    return Shape(tuple(select), _builder(count, where, parsed))
 
 
-def _with_parts(count: int, places: list[int]) -> Callable[[Row], tuple[Any, ...]]:
-    def build(row: Row) -> tuple[Any, ...]:
-        values = list(row[:count])
-        for place in places:
-            values[place] = load_parts(values[place])
-        return tuple(values)
-
-    return build
-
-
-def _builder(count: int, where: Mapping[str, int], parts: list[int]) -> Callable[[Row], tuple[Any, ...]]:
+def _builder(count: int, where: Mapping[str, int], parsed: bool) -> Callable[[Row, Lexicon], tuple[Any, ...]]:
     """where: places of columns in the row; the first `count` are wanted."""
     form = where["form"]
     wanted = {name: place for name, place in where.items() if place < count}
-    envelope, prefix, verdict = (wanted.get(name, -1) for name in ("envelope", "prefix", "verdict"))
+    envelope, prefix, verdict, parts = (wanted.get(name, -1) for name in ("envelope", "prefix", "verdict", "parts"))
     rest = [(wanted[name], number) for number, name in enumerate(REST) if name in wanted]
-    title, own, trace, bulk, packed = (
-        where.get(name, -1) for name in ("subject", "message_id", "prefix", "rest", "envelope")
+    title, own, trace, bulk, packed, head, size, profile = (
+        where.get(name, -1)
+        for name in ("subject", "message_id", "prefix", "rest", "envelope", "header_size", "file_size", "profile")
     )
+    list_parts = _list_parts if parsed else packing.unpack_parts
+    deflated = bool(rest) or prefix >= 0 or verdict >= 0
 
-    def build(row: Row) -> tuple[Any, ...]:
+    def build(row: Row, lexicon: Lexicon) -> tuple[Any, ...]:
         values = list(row[:count])
-        if row[form] == COMPACT:
+        if row[form] != PLAIN:
             if envelope >= 0:
-                values[envelope] = packing.unpack_envelope(row[envelope], row[title], row[own])
-            if prefix >= 0:
-                values[prefix] = packing.unpack_prefix(row[prefix])
-            if verdict >= 0:
-                values[verdict] = packing.unpack_verdict(row[verdict], packing.unpack_prefix(row[trace]))
-            if rest:
-                found = packing.unpack_rest(row[bulk], row[packed])
-                for place, number in rest:
-                    values[place] = found[number]
-        for place in parts:
-            values[place] = load_parts(values[place])
+                unpack = packing.longer_envelope if row[form] == COMPACT else packing.unpack_envelope
+                values[envelope] = unpack(row[envelope], row[title], row[own])
+            if deflated:
+                words = lexicon[row[form]]
+                if prefix >= 0:
+                    values[prefix] = packing.unpack_prefix(row[prefix], words)
+                if verdict >= 0:
+                    values[verdict] = _verdict((row[verdict], row[trace], row[profile]), words)
+                if rest:
+                    found = packing.unpack_rest(row[bulk], row[packed], words)
+                    for place, number in rest:
+                        values[place] = found[number]
+        if parts >= 0:
+            values[parts] = list_parts(row[parts], row[head], row[size])
         return tuple(values)
 
     return build
+
+
+def _verdict(row: tuple[bytes | str, bytes, str | None], words: Words) -> str:
+    """row: verdict, prefix, profile"""
+    text = packing.unpack_verdict(row[0], packing.unpack_prefix(row[1], words), words) if row[0] else ""
+    return affect.join(text, row[2])
+
+
+def _list_parts(text: str, header_size: int, file_size: int) -> tuple[Part, ...]:
+    if text[:1] == "[":
+        return load_parts(text)
+    return (packing.one_part(text, header_size, file_size),)
 
 
 # -- in SQL -------------------------------------------------------------------------
 
 
-def _prefix_of(form: int, prefix: bytes) -> bytes:
-    """Nothing for one that is damaged: the message is shown without, and verifydata finds it."""
-    try:
-        return packing.unpack_prefix(prefix) if form == COMPACT else prefix
-    except DAMAGE:
-        return b""
+def functions(lexicon: Lexicon) -> Mapping[str, Callable[..., Any]]:
+    """For every connection of this program."""
 
+    def prefix_of(form: int, prefix: bytes) -> bytes:
+        """Nothing for one that is damaged: the message is shown without, and verifydata finds it."""
+        try:
+            return prefix if form == PLAIN else packing.unpack_prefix(prefix, lexicon[form])
+        except DAMAGE:
+            return b""
 
-def _rest_of(rest: bytes, envelope: bytes, number: int) -> Any:
-    """A row that is damaged has nothing, and is for verifydata to find."""
-    try:
-        return packing.unpack_rest(rest, envelope)[number]
-    except DAMAGE:
-        return ""
+    def rest_of(form: int, rest: bytes, envelope: bytes, number: int) -> Any:
+        """A row that is damaged has nothing, and is for verifydata to find."""
+        try:
+            return packing.unpack_rest(rest, envelope, lexicon[form])[number]
+        except DAMAGE:
+            return ""
 
-
-def _is_whole(form: int, rest: bytes, envelope: bytes, prefix: bytes) -> bool:
-    """What is packed can be read."""
-    if form == PLAIN:
-        return True
-    try:
-        packing.unpack_prefix(prefix)
-        if len(packing.unpack_rest(rest, envelope)) != len(REST):
+    def row_is_whole(form: int, rest: bytes, envelope: bytes, prefix: bytes) -> bool:
+        """What is packed can be read."""
+        if form == PLAIN:
+            return True
+        try:
+            packing.unpack_prefix(prefix, lexicon[form])
+            if len(packing.unpack_rest(rest, envelope, lexicon[form])) != len(REST):
+                return False
+            return bool(packing.longer_envelope(envelope, "", ""))
+        except DAMAGE:
             return False
-        return bool(packing.unpack_envelope(envelope, "", ""))
-    except DAMAGE:
-        return False
+
+    return {"prefix_of": prefix_of, "rest_of": rest_of, "row_is_whole": row_is_whole}
 
 
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {"prefix_of": _prefix_of, "rest_of": _rest_of, "row_is_whole": _is_whole}
-"""Of every connection of this program."""
+FORM = f"{DENSE} + vocabulary"
+"""`newest`, of state."""
 PREFIX = "prefix_of(c.form, c.prefix)"
-WHOLE = "row_is_whole(c.form, c.rest, c.envelope, c.prefix)"
+WHOLE = f"row_is_whole(c.form, {_SELECTED['rest']}, c.envelope, c.prefix)"
 
 
 def text_sql(name: str) -> str:
     """A column of REST as SQL, of content c."""
-    return f"CASE c.form WHEN {PLAIN} THEN c.{name} ELSE rest_of(c.rest, c.envelope, {REST.index(name)}) END"
+    packed = f"rest_of(c.form, {_SELECTED['rest']}, c.envelope, {REST.index(name)})"
+    return f"CASE c.form WHEN {PLAIN} THEN c.{name} ELSE {packed} END"
 
 
 # -- whole rows -----------------------------------------------------------------------
 
 _SHAPE = shape(STORED, {}, parsed=False)
 _READ = f"SELECT {', '.join(_SHAPE.select)} FROM content c WHERE c.id = ?"
+_TRACE = f"SELECT form, prefix, {_SELECTED['verdict']}, {_SELECTED['profile']} FROM content c WHERE id = ?"
 _EMPTIED = ", ".join(f"{name} = {'x' if isinstance(value, bytes) else ''}''" for name, value in zip(REST, EMPTY))
-_KEPT = tuple(name for name in STORED if name not in REST and name != "envelope")
+_KEPT = tuple(name for name in STORED if name not in (*REST, "envelope", "parts"))
 _WRITE = (
-    f"UPDATE content SET {', '.join(f'{name} = ?' for name in _KEPT)}, envelope = ?, rest = ?, form = {COMPACT},"
-    f" {_EMPTIED}, prefix = ?, verdict = ? WHERE id = ?"
+    f"UPDATE content SET {', '.join(f'{name} = ?' for name in _KEPT)}, parts = ?, envelope = ?, form = ?, prefix = ?,"
+    f" {_EMPTIED}, rest = x'', verdict = '' WHERE id = ?"
 )
+BULK = "INSERT OR REPLACE INTO bulk (content, rest, verdict) VALUES (?, ?, ?)"
 
 
 def read(execute: Execute, content: int) -> dict[str, Any] | None:
     """The values of STORED, parts as JSON; None when there is no such row. Raises one of DAMAGE."""
     row = execute(_READ, (content,)).fetchone()
-    return None if row is None else dict(zip(STORED, _SHAPE.build(row)))
+    return None if row is None else dict(zip(STORED, _SHAPE.build(row, Lexicon(execute))))
 
 
 def trace(execute: Execute, content: int) -> tuple[bytes, str]:
     """(prefix, verdict)"""
-    form, prefix, verdict = execute("SELECT form, prefix, verdict FROM content WHERE id = ?", (content,)).fetchone()
-    if form != COMPACT:
+    form, prefix, verdict, profile = execute(_TRACE, (content,)).fetchone()
+    if form == PLAIN:
         return prefix, verdict
-    plain = _prefix_of(form, prefix)
+    plain = b""
     try:
-        return plain, packing.unpack_verdict(verdict, plain)
+        words = Lexicon(execute)[form]
+        plain = packing.unpack_prefix(prefix, words)
+        return plain, _verdict((verdict, prefix, profile), words)
     except DAMAGE:
         return plain, ""
 
 
+def newest(execute: Execute) -> int:
+    """The form of rows that are written now."""
+    return int(execute(f"SELECT {FORM} FROM state").fetchone()[0])
+
+
 def write(execute: Execute, content: int, values: Mapping[str, Any]) -> None:
-    """Puts a row that is there into the compact form. values: of STORED."""
+    """Puts a row that is there into the newest form. values: of STORED."""
     prefix, verdict = trace(execute, content)
+    form = newest(execute)
+    words = Lexicon(execute)[form]
     envelope = packing.pack_envelope(values["envelope"], values["subject"], values["message_id"])
-    packed = packing.pack_rest([values[name] for name in REST], envelope)
+    packed = packing.pack_rest([values[name] for name in REST], envelope, words)
+    (file_size,) = execute("SELECT file_size FROM content WHERE id = ?", (content,)).fetchone()
+    parts = packing.pack_parts(values["parts"], values["header_size"], file_size)
+    affect.write(execute, content, verdict)
+    short, _ = affect.cut(verdict)
     kept = [values[name] for name in _KEPT]
-    ends = packing.pack_prefix(prefix), packing.pack_verdict(verdict, prefix), content
-    execute(_WRITE, (*kept, envelope, packed, *ends))
+    execute(_WRITE, (*kept, parts, envelope, form, packing.pack_prefix(prefix, words), content))
+    execute(BULK, (content, packed, packing.pack_verdict(short, prefix, words)))
 
 
 def mend(execute: Execute, content: int, parsed: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from echomox.store.compact import FUNCTIONS
+from echomox.store.compact import Lexicon, functions
 from echomox.store.disk import Disk
 from echomox.store.engine import DEFAULT_MAILBOXES, StoreError
 from echomox.store.upgrades import VERSION, upgrade
@@ -74,7 +74,7 @@ def connect(path: str) -> sqlite3.Connection:
     ):
         connection.execute(f"PRAGMA {pragma}")
     connection.create_function("fold", 1, fold, deterministic=True)
-    for name, function in FUNCTIONS.items():
+    for name, function in functions(Lexicon(connection.execute)).items():
         connection.create_function(name, -1, function, deterministic=True)
     return connection
 
@@ -113,7 +113,9 @@ class Database:
     new connection. opinion: what it says of a message to be in a mailbox of that name; see Engine.opinion.
     """
 
-    __slots__ = ("_connection", "committed", "directory", "disk", "inode", "name", "opened", "opinion", "path")
+    __slots__ = (
+        "_connection", "committed", "directory", "disk", "inode", "lexicon", "name", "opened", "opinion", "path",
+    )  # fmt: skip
 
     def __init__(self, directory: str, name: str, disk: Disk) -> None:
         self.name = name
@@ -124,6 +126,7 @@ class Database:
         self.committed: CommitHook = lambda database, modseq: None
         self.opened: Callable[[Database], None] = lambda database: None
         self.opinion: Callable[[str], str | None] = lambda mailbox: None
+        self.lexicon = Lexicon(self.execute)
         self._connection: sqlite3.Connection | None = None
 
     @property

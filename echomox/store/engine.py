@@ -340,6 +340,11 @@ class AccountStore(Protocol):
 
     # messages
     def select(self, mailbox_id: int, claim_recent: bool) -> Selected: ...
+    def claim_recent(self, mailbox_id: int, below: int) -> int:
+        """The lowest UID of the messages that no session has been told of as \\Recent. From now on those with UIDs
+        under `below` are the caller's, too."""
+        ...
+
     def changes(self, mailbox_id: int, since: int) -> Changes: ...
     def fetch(self, mailbox_id: int, low: int, high: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Rows of the messages with low <= UID <= high that are not expunged, ascending by UID, values in the order of
@@ -520,7 +525,8 @@ class Engine(Protocol):
     """Called with (account, modseq) after each committed write of this process; rings the bell."""
     opinion: Callable[[str, str], str | None]
     """(account, mailbox) -> what the account's options say of messages that are put there: "spam", "ham", "" for
-    neither; None when they say nothing."""
+    neither; None when they say nothing. "waits": nothing either, but what the user moves from there elsewhere is
+    ham."""
 
     def accounts(self) -> list[str]: ...
     def create(self, account: str) -> None:

@@ -18,7 +18,7 @@ from echomox.imap import search as keys
 from echomox.imap.acl import ANYONE
 from echomox.imap.sorting import Criterion
 from echomox.imap.threads import Items
-from echomox.store import affect, fakesort, names
+from echomox.store import affect, fakesort, muted, names
 from echomox.store import flags as rules
 from echomox.store.engine import (
     ACL_ENTRIES,
@@ -255,6 +255,11 @@ class FakeAccount:
         words = tuple(sorted(one.keywords, key=str.lower))
         return Selected(shown, array("I", one.messages), recent, unseen, words, self._modseq)
 
+    def claim_recent(self, mailbox_id: int, below: int) -> int:
+        one = self._box(mailbox_id)
+        recent, one.recent = one.recent, max(one.recent, below)
+        return recent
+
     def changes(self, mailbox_id: int, since: int) -> Changes:
         one = self._mailboxes.get(mailbox_id)
         if mailbox_id in self._virtuals.all:
@@ -321,6 +326,7 @@ class FakeAccount:
             new = message.flags & mask.keep | mask.put, with_words(op, message.keywords, words)
             if message.uid not in conflicts and new != (message.flags, message.keywords):
                 changed.append((message, *new))
+        self._threads.follow(op, words, [message for message in present if message.uid not in conflicts])
         if changed:
             modseq = self.bump(one)
             for message, bits, kept in changed:
@@ -370,9 +376,12 @@ class FakeAccount:
         if not chosen:
             return Copied(target.uidvalidity, [], [], self._modseq)
         modseq, first = self.bump(one, target) if move else self.bump(target), target.uidnext
+        left = one.special_use
+        if self._engine.opinion(self.name, one.name) == rules.WAITS:
+            left = rules.WAITS
         for message in chosen:
             said = self._engine.opinion(self.name, target.name)
-            bits = rules.after_transfer(message.flags, one.special_use if move else "", target.special_use, said)
+            bits = rules.after_transfer(message.flags, left if move else "", target.special_use, said)
             identity = message.id if move else next(self._ids)
             self._teach(identity, message.flags, bits)
             if move:
@@ -396,8 +405,15 @@ class FakeAccount:
         bits = target.flags
         if addition.learn or (learn and said is not None):
             bits = rules.after_transfer(bits, "", one.special_use, said)
-        words = names.join_keywords(self._known_words(one, target.keywords))
+        words = self._known_words(one, target.keywords)
         identity, now = next(self._ids), time.time()
+        thread = self._threads.thread(identity, addition.structure)
+        if addition.delivered and thread in self._threads.muted:
+            bits |= rules.SEEN
+            if not muted.is_in(words) and len(words) < names.KEYWORDS_PER_MESSAGE:
+                words += self._known_words(one, [muted.KEYWORD])
+        if muted.is_in(words):
+            self._threads.muted.add(thread)
         if learn:
             self._teach(identity, 0, bits)
         uid, one.uidnext = one.uidnext, one.uidnext + 1
@@ -407,7 +423,7 @@ class FakeAccount:
             uid,
             modseq,
             bits,
-            words,
+            names.join_keywords(words),
             addition.received,
             now,
             target.prefix,
@@ -416,7 +432,7 @@ class FakeAccount:
             source,
             addition.structure,
             identity,
-            self._threads.thread(identity, addition.structure),
+            thread,
         )
         return Added(self.name, one.id, identity, uid, one.uidvalidity, modseq)
 

@@ -9,7 +9,8 @@ from echomox.imap import threads
 from echomox.imap.sorting import Criterion
 from echomox.message.structure import Structure
 from echomox.message.subject import base_subject
-from echomox.store import sortkeys
+from echomox.store import muted, sortkeys
+from echomox.store.engine import FlagOp
 
 
 class Sortable(Protocol):
@@ -62,10 +63,11 @@ def items(messages: Sequence[Any]) -> threads.Items:
 
 
 class Names:
-    """Threads by message ids (RFC 8474 5.2)."""
+    """Threads by message ids (RFC 8474 5.2), and which are muted."""
 
     def __init__(self) -> None:
         self._threads: dict[str, int] = {}
+        self.muted: set[int] = set()
 
     def thread(self, content: int, structure: Structure) -> int:
         references = structure.references or ((structure.in_reply_to,) if structure.in_reply_to else ())
@@ -74,3 +76,10 @@ class Names:
         for name in names:
             self._threads.setdefault(name, found)
         return found
+
+    def follow(self, op: FlagOp, words: Sequence[str], messages: Sequence[Any]) -> None:
+        """After a STORE; messages: as they were before it."""
+        for message in messages:
+            word = muted.said(op, muted.is_in(words), message.keywords)
+            if word is not None:
+                (self.muted.add if word else self.muted.discard)(message.thread)

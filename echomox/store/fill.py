@@ -185,7 +185,7 @@ class Filler:
             wanted = min(ROWS, BATCH - len(contents))
             rows = self._database.execute(_CONTENTS, (contents[-1] if contents else watermark, wanted)).fetchall()
             for row in rows:
-                text += self._add(tables, len(contents), _SHAPE.build(row))
+                text += self._add(tables, len(contents), _SHAPE.build(row, self._database.lexicon))
                 contents.append(row[0])
             if len(rows) < wanted:
                 break

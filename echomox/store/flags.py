@@ -10,6 +10,8 @@ SEEN, DELETED, JUNK, NOTJUNK = int(Flag.SEEN), int(Flag.DELETED), int(Flag.JUNK)
 OPINION = JUNK | NOTJUNK
 JUNK_USE, TRASH_USE = "\\Junk", "\\Trash"
 REJECTS = "Rejects"
+WAITS = "waits"
+"""What the mailbox of strangers says (F14): that the user is still to speak."""
 
 
 class Masks(NamedTuple):
@@ -39,11 +41,14 @@ def after_transfer(flags: int, source_use: str, target_use: str, said: str | Non
 
     Into Junk says spam. Then said is what the account's options say by being there: "spam", "ham", "" for neither
     (F07). Without: out of Junk, but not into Trash, takes back what the user had said, or else says that the filter was
-    wrong.
+    wrong. Out of the mailbox of strangers (source_use WAITS), but not into Trash, says ham unless the user has flagged
+    it, and "neither" of where it goes does not count.
     """
     if target_use == JUNK_USE or said == "spam":
         return (flags | JUNK) & ~NOTJUNK
-    if said is not None:
+    if source_use == WAITS and target_use != TRASH_USE and said not in ("ham", WAITS):
+        return flags if flags & OPINION else flags | NOTJUNK
+    if said is not None and said != WAITS:
         return flags & ~OPINION | (NOTJUNK if said == "ham" else 0)
     if source_use == JUNK_USE and target_use != TRASH_USE:
         return flags & ~JUNK if flags & JUNK else flags | NOTJUNK

@@ -7,19 +7,31 @@ committer and the replay.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from echomox.message.structure import Structure
-from echomox.store import affect, mailboxes, messages, names, sortkeys
+from echomox.message.structure import Part, Structure
+from echomox.store import affect, compact, mailboxes, messages, muted, names, sortkeys
 from echomox.store.database import UID_BITS, Write
-from echomox.store.engine import DEFAULT_MAILBOXES, Addition, NoSuchMailbox, Target
-from echomox.store.flags import after_transfer, counts, is_free, label
+from echomox.store.engine import DEFAULT_MAILBOXES, Addition, LimitExceeded, NoSuchMailbox, Target
+from echomox.store.flags import SEEN, after_transfer, counts, is_free, label
 from echomox.store.journal import Row
-from echomox.store.packing import COMPACT, EMPTY, REST, pack_envelope, pack_prefix, pack_rest, pack_verdict
+from echomox.store.packing import (
+    EMPTY,
+    REST,
+    Words,
+    delivery_mark,
+    pack_envelope,
+    pack_parts,
+    pack_prefix,
+    pack_rest,
+    pack_verdict,
+)
 
 SHARED = [
     "crc",
@@ -48,34 +60,49 @@ SHARED = [
 ]
 """What is the same of a content for all recipients, as a journal has it, too; id, prefix and verdict are each one's
 own."""
-_KEPT = [name for name in SHARED if name not in REST and name != "envelope"]
+_CHANGED = ("delivery", "parts", "envelope")
+_KEPT = [name for name in SHARED if name not in (*REST, *_CHANGED)]
 _MESSAGE = (
     "INSERT INTO message (key, id, content, mailbox_id, modseq, flags, size, received, saved, keywords)"
     " VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
 _CONTENT = (
-    f"INSERT INTO content ({', '.join(_KEPT)}, envelope, rest, id, prefix, verdict, form, {', '.join(REST)})"
-    f" VALUES ({','.join('?' * (len(_KEPT) + 5))}, {COMPACT}, "
+    f"INSERT INTO content ({', '.join((*_KEPT, *_CHANGED))}, form, id, prefix, verdict, {', '.join(REST)})"
+    f" VALUES ({','.join('?' * (len(_KEPT) + len(_CHANGED) + 3))}, '', "
     + ", ".join("x''" if isinstance(empty, bytes) else "''" for empty in EMPTY)
     + ")"
 )
-_AFFECT = (
-    f"INSERT OR REPLACE INTO affective_state (content, {', '.join(affect.COLUMNS)})"
-    f" VALUES ({','.join('?' * (len(affect.COLUMNS) + 1))})"
-)
-
-
+_STATE = f"SELECT instance, next_id, modseq, {compact.FORM}, EXISTS (SELECT 1 FROM muted) FROM state"
+_COUNTS = """
+UPDATE mailbox SET total = total + ?, deleted = deleted + ?, unread = unread + ?, unseen = unseen + ?, size = size + ?,
+                   modseq = max(modseq, ?), uidnext = max(uidnext, ?) WHERE id = ?"""
+_NO_VERDICT = ("", None)
 _SORTED_BY: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*map(SHARED.index, sortkeys.SOURCES))
 _TO_KEEP: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*map(SHARED.index, _KEPT))
 _TO_PACK: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*map(SHARED.index, REST))
 _ENVELOPE: Callable[[Sequence[Any]], tuple[bytes, str, str]] = itemgetter(
     *map(SHARED.index, ("envelope", "subject", "message_id"))
 )
+_PARTS: Callable[[Sequence[Any]], tuple[str, int, int]] = itemgetter(
+    *map(SHARED.index, ("parts", "header_size", "file_size"))
+)
+_PLAIN_TEXTS = re.compile(r'"[ !#-\[\]-~]*"(?:,"[ !#-\[\]-~]*"){5}')
+_DELIVERY = SHARED.index("delivery")
 
 
 def _text(value: str) -> str:
     """Fit for UTF-8: lone surrogates of a strange message become question marks."""
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _parts_text(parts: Sequence[Part]) -> str:
+    """JSON. What `json.dumps` would write of one part without marks that it would change, five times as fast."""
+    if len(parts) == 1:
+        path, kind, charset, encoding, disposition, name, *numbers = parts[0]
+        texts = f'"{path}","{kind}","{charset}","{encoding}","{disposition}","{name}"'
+        if _PLAIN_TEXTS.fullmatch(texts):
+            return f"[[{texts},{','.join(map(str, numbers))}]]"
+    return json.dumps(parts, separators=(",", ":"))
 
 
 def structure_values(one: Structure) -> dict[str, Any]:
@@ -95,7 +122,7 @@ def structure_values(one: Structure) -> dict[str, Any]:
         "envelope": one.envelope,
         "body": one.body,
         "bodystructure": one.bodystructure,
-        "parts": json.dumps(one.parts, separators=(",", ":")),
+        "parts": _parts_text(one.parts),
         "refs": _text(" ".join(one.references)),
         "preview": _text(one.preview),
         "defects": _text("\n".join(one.defects)),
@@ -114,9 +141,15 @@ def shared_values(addition: Addition, crc: int) -> tuple[Any, ...]:
     )
 
 
-def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> None:
-    """rows: with their shared values; ids and keys are free. Counts follow; `state` and `uidnext` are the caller's."""
-    write.executemany(_CONTENT, _packed(rows))
+def insert_rows(
+    write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]], form: int, sorting: Sorting | None = None
+) -> None:
+    """rows: with their shared values; ids and keys are free. form: `compact.newest`. sorting: what has been given the
+    rows already, if anything has. Counts and `uidnext` follow; `state` is the caller's."""
+    cuts = [affect.cut(row.verdict) if row.verdict else _NO_VERDICT for row, _ in rows]
+    bulks: list[tuple[int, bytes, bytes | str]] = []
+    write.executemany(_CONTENT, _packed(rows, (form, write.database.lexicon[form]), [text for text, _ in cuts], bulks))
+    write.executemany(compact.BULK, bulks)
     write.executemany(
         _MESSAGE,
         [
@@ -135,37 +168,74 @@ def insert_rows(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> No
             for row, _ in rows
         ],
     )
-    add_sorting(write, rows)
-    profiles = [(row.id, *profile) for row, _ in rows if (profile := affect.profile(row.verdict))]
-    if profiles:
-        write.executemany(_AFFECT, profiles)
-    by_mailbox: dict[int, list[tuple[int, int]]] = {}
+    if sorting is None:
+        sorting = Sorting(write, rows[0][0].instance if rows else "")
+        for row, shared in rows:
+            sorting.add(row.id, row.received, shared)
+    marked = [row.id for row, _ in rows if row.keywords and muted.is_in(row.keywords.split())]
+    if marked:
+        muted.turn(write.execute, True, marked)
+    _add_profiles(write, rows, [scaled for _, scaled in cuts])
+    by_mailbox: dict[int, list[Row]] = {}
     for row, _ in rows:
-        by_mailbox.setdefault(row.mailbox_id, []).append((row.flags, row.size))
-    for mailbox_id, sizes in by_mailbox.items():
-        messages.add_counts(write, mailbox_id, counts(sizes))
+        by_mailbox.setdefault(row.mailbox_id, []).append(row)
+    for mailbox_id, mine in by_mailbox.items():
+        change = counts([(row.flags, row.size) for row in mine])
+        uidnext = max([row.uid for row in mine]) + 1
+        write.execute(_COUNTS, (*change, write.bump(), uidnext, mailbox_id))
 
 
-def _packed(rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> Iterator[tuple[Any, ...]]:
-    """Values for _CONTENT. The recipients of one message have the same shared values."""
-    known: dict[int, tuple[Any, ...]] = {}
-    for row, shared in rows:
-        values = known.get(id(shared))
-        if values is None:
+def _packed(
+    rows: Sequence[tuple[Row, tuple[Any, ...]]],
+    how: tuple[int, Words],
+    verdicts: Sequence[str],
+    bulks: list[tuple[int, bytes, bytes | str]],
+) -> Iterator[tuple[Any, ...]]:
+    """Values for _CONTENT; those for compact.BULK are added to `bulks`. The recipients of one message have the same
+    shared values. verdicts: as `affect.cut`; how: form and words."""
+    form, words = how
+    known: dict[int, tuple[tuple[Any, ...], bytes]] = {}
+    for (row, shared), verdict in zip(rows, verdicts):
+        found = known.get(id(shared))
+        if found is None:
             envelope = pack_envelope(*_ENVELOPE(shared))
-            values = known[id(shared)] = (*_TO_KEEP(shared), envelope, pack_rest(_TO_PACK(shared), envelope))
-        yield (*values, row.id, pack_prefix(row.prefix), pack_verdict(row.verdict, row.prefix))
+            ends = delivery_mark(shared[_DELIVERY]), pack_parts(*_PARTS(shared)), envelope, form
+            found = known[id(shared)] = (*_TO_KEEP(shared), *ends), pack_rest(_TO_PACK(shared), envelope, words)
+        bulks.append((row.id, found[1], pack_verdict(verdict, row.prefix, words)))
+        yield (*found[0], row.id, pack_prefix(row.prefix, words))
 
 
-def add_sorting(write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]]) -> None:
-    """What they are sorted by. The recipients of one message have the same shared values."""
-    sorter = sortkeys.Sorter(write.execute, rows[0][0].instance if rows else "")
-    known: dict[int, sortkeys.Keys] = {}
-    for row, shared in rows:
-        keys = known.get(id(shared))
+def _add_profiles(
+    write: Write, rows: Sequence[tuple[Row, tuple[Any, ...]]], scaled: Sequence[tuple[int, ...] | None]
+) -> None:
+    exact = [(row.id, *values) for (row, _), values in zip(rows, scaled) if values]
+    if exact:
+        write.executemany(affect.EXACT, exact)
+    others = [
+        (row.id, *found)
+        for (row, _), values in zip(rows, scaled)
+        if not values and (found := affect.profile(row.verdict))
+    ]
+    if others:
+        write.executemany(affect.OTHER, others)
+
+
+class Sorting:
+    """Writes what messages are sorted by. Those with the same shared values, which live as long as this, are the
+    recipients of one."""
+
+    __slots__ = ("_known", "_sorter")
+
+    def __init__(self, write: Write, instance: str) -> None:
+        self._sorter = sortkeys.Sorter(write.execute, instance)
+        self._known: dict[int, sortkeys.Keys] = {}
+
+    def add(self, content: int, received: float, shared: tuple[Any, ...]) -> int:
+        """Its thread."""
+        keys = self._known.get(id(shared))
         if keys is None:
-            keys = known[id(shared)] = sortkeys.keys_of(_SORTED_BY(shared), row.received)
-        sorter.add(row.id, keys)
+            keys = self._known[id(shared)] = sortkeys.keys_of(_SORTED_BY(shared), received)
+        return self._sorter.add(content, keys)
 
 
 @dataclass(slots=True)
@@ -187,13 +257,20 @@ class Inserter:
     account: str
     instance: str = ""
     next_id: int = 0
+    form: int = 0
     places: dict[str, _Place] = field(default_factory=dict)
     rows: list[tuple[Row, tuple[Any, ...]]] = field(default_factory=list)
     lessons: list[tuple[int, str]] = field(default_factory=list)
-    now: float = field(default_factory=time.time)
+    sorting: Sorting | None = None
+    """With muted threads in the account each row has its thread at once; without, `finish` sees to it."""
+    now: float = field(default_factory=lambda: float(int(time.time())))
+    """SAVEDATE has seconds; a number without a fraction takes half the room."""
 
     def __post_init__(self) -> None:
-        self.instance, self.next_id = self.write.execute("SELECT instance, next_id FROM state").fetchone()
+        self.instance, self.next_id, modseq, self.form, any_muted = self.write.execute(_STATE).fetchone()
+        if any_muted:
+            self.sorting = Sorting(self.write, self.instance)
+        self.write.modseq = self.write.modseq or modseq + 1  # `finish` writes it, with all else of `state`
 
     def add(self, addition: Addition, target: Target, shared: tuple[Any, ...]) -> Row:
         """The row `target` will have. Raises StoreError when there is no such mailbox or the keywords are refused."""
@@ -203,7 +280,12 @@ class Inserter:
         flags = target.flags
         if addition.learn or said is not None:
             flags = after_transfer(flags, "", place.use, said)
-        words = messages.canonical(self.write, place.id, target.keywords) if target.keywords else ()
+        words = messages.canonical(self.write, place.id, target.keywords) if target.keywords else []
+        if self.sorting is not None:
+            thread = self.sorting.add(self.next_id, addition.received, shared)
+            if addition.delivered and muted.is_muted(self.write.execute, thread):
+                flags |= SEEN
+                words = self._muted(place, words)
         row = Row(
             self.account,
             self.instance,
@@ -228,6 +310,13 @@ class Inserter:
             self.lessons.append((row.id, label(flags)))
         return row
 
+    def _muted(self, place: _Place, words: list[str]) -> list[str]:
+        """With the keyword, where there is room for one more; mail is not refused for it."""
+        if not muted.is_in(words) and len(words) < names.KEYWORDS_PER_MESSAGE:
+            with suppress(LimitExceeded):
+                words = words + messages.canonical(self.write, place.id, (muted.KEYWORD,))
+        return words
+
     def _place(self, wanted: str) -> _Place:
         name = names.mailbox_name(wanted)
         statement = "SELECT id, name, uidvalidity, uidnext, special_use FROM mailbox WHERE name = ?"
@@ -246,10 +335,6 @@ class Inserter:
         return "" if taken else use
 
     def finish(self) -> None:
-        insert_rows(self.write, self.rows)
-        self.write.execute("UPDATE state SET next_id = ?", (self.next_id,))
-        self.write.executemany("UPDATE mailbox SET uidnext = ? WHERE id = ?", self._uidnexts())
+        insert_rows(self.write, self.rows, self.form, self.sorting)
+        self.write.execute("UPDATE state SET modseq = ?, next_id = ?", (self.write.modseq, self.next_id))
         messages.teach(self.write, self.lessons)
-
-    def _uidnexts(self) -> Iterable[tuple[int, int]]:
-        return {(place.uidnext, place.id) for place in self.places.values()}

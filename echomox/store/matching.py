@@ -16,6 +16,7 @@ from echomox.store.content import text_reader
 from echomox.store.database import UID_MASK
 from echomox.store.engine import StoreError
 from echomox.store.match import Needle, Read, field_values, header_text
+from echomox.store.packing import unpack_parts
 from echomox.store.translate import View
 
 CHUNK = 100
@@ -61,8 +62,9 @@ def messages(view: View, uids: set[int]) -> Iterator[tuple[int, Message]]:
                 FROM message m JOIN content c ON c.id = m.content WHERE m.key IN (SELECT value FROM json_each(?))""",
             (keys,),
         ).fetchall()
-        for uid, content_id, prefix, *rest in rows:
-            yield uid, Message(view.database.file(content_id), prefix, *rest)
+        for uid, content_id, prefix, size, header_size, parts in rows:
+            whole = unpack_parts(parts, header_size, size)
+            yield uid, Message(view.database.file(content_id), prefix, size, header_size, whole)
 
 
 def _header_matcher(key: Header) -> Matcher:

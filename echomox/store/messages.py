@@ -14,12 +14,13 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from echomox.store import names
+from echomox.store import muted, names
 from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import Copied, FlagOp, FlagsStored, LimitExceeded, NoSuchMailbox
 from echomox.store.flags import (
     DELETED,
     OPINION,
+    WAITS,
     Masks,
     after_transfer,
     counts,
@@ -113,19 +114,31 @@ def store_flags(
     change: tuple[FlagOp, int, Collection[str]],
     unchanged_since: int | None,
 ) -> FlagsStored:
-    op, flags, keywords = change
     with database.write() as write:
-        words = canonical(write, mailbox_id, keywords) if keywords and op is not FlagOp.REMOVE else list(keywords)
-        rows = _rows(write, mailbox_id, uids)
-        missing = _missing(write, mailbox_id, uids, rows)
-        conflicts: list[int] = []
-        if unchanged_since is not None:
-            # RFC 7162 3.1.3: a message changed since is left alone and named in MODIFIED.
-            conflicts = [row[0] & UID_MASK for row in rows if row[2] > unchanged_since]
-            rows = [row for row in rows if row[2] <= unchanged_since]
-        changed = _change_rows(write, mailbox_id, rows, (masks(op, flags), op, words))
-        before = max([row[2] for row in rows]) if rows else 0
-        return FlagsStored(write.current_modseq(), changed, conflicts, missing, before)
+        return change_flags(write, mailbox_id, uids, change, unchanged_since)
+
+
+def change_flags(
+    write: Write,
+    mailbox_id: int,
+    uids: Collection[int],
+    change: tuple[FlagOp, int, Collection[str]],
+    unchanged_since: int | None,
+) -> FlagsStored:
+    op, flags, keywords = change
+    words = canonical(write, mailbox_id, keywords) if keywords and op is not FlagOp.REMOVE else list(keywords)
+    rows = _rows(write, mailbox_id, uids)
+    missing = _missing(write, mailbox_id, uids, rows)
+    conflicts: list[int] = []
+    if unchanged_since is not None:
+        # RFC 7162 3.1.3: a message changed since is left alone and named in MODIFIED.
+        conflicts = [row[0] & UID_MASK for row in rows if row[2] > unchanged_since]
+        rows = [row for row in rows if row[2] <= unchanged_since]
+    changed = _change_rows(write, mailbox_id, rows, (masks(op, flags), op, words))
+    if words or op is FlagOp.SET:
+        muted.follow(write.execute, op, words, ((row[0], row[4]) for row in rows))
+    before = max([row[2] for row in rows]) if rows else 0
+    return FlagsStored(write.current_modseq(), changed, conflicts, missing, before)
 
 
 def _rows(write: Write, mailbox_id: int, uids: Collection[int]) -> list[Row]:
@@ -327,7 +340,8 @@ def move(database: Database, mailbox_id: int, uids: Collection[int], target_id: 
 
 def relocate(write: Write, mailbox_id: int, keys: list[int], target_id: int) -> Copied:
     """Messages get new UIDs in another mailbox and keep their ids; tombstones stay behind."""
-    source_use, (target_use, said) = _use(write, mailbox_id), _home(write, target_id)
+    (source_use, left), (target_use, said) = _home(write, mailbox_id), _home(write, target_id)
+    source_use = WAITS if left == WAITS else source_use
     rows = _transfer_rows(write, mailbox_id, keys)
     first, validity = _take_uids(write, target_id, len(rows))
     if not rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
+from functools import lru_cache
 
 from echomox.store.engine import SEPARATOR, BadMailboxName, LimitExceeded, NoSuchAccount
 
@@ -33,6 +34,7 @@ def account_name(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)
 def mailbox_name(name: str) -> str:
     """The name as it is kept; raises BadMailboxName, which says why."""
     if name.isascii() and name.upper() == "INBOX":

@@ -1,30 +1,41 @@
-"""The compact form of a row of `content`, so that an account's index is small beside its mail (T10).
+"""The packed forms of a row of `content`, so that an account's index is small beside its mail (T10).
 
-A row says its form: 0 has every value as it stands in a column of its own (of versions before 7), 1 is this one:
+A row says its form: 0 has every value as it stands in a column of its own (of versions before 7); 1 (of version 7) and
+those from 2 on are packed:
 
-    envelope   the ENVELOPE without what stands elsewhere: see `pack_envelope`. Its first use is the fastest FETCH
-               there is, so nothing in it is deflated
-    prefix     deflated with DICTIONARY
-    verdict    deflated with its part of DICTIONARY and the prefix before it: the trace headers say much of the same
-    rest       REST as a msgpack list, deflated with its part of DICTIONARY and the envelope, as it is kept, before it;
-               the columns themselves are empty
+    envelope   the ENVELOPE without what stands elsewhere: see `shorter_envelope`. Its first use is the fastest FETCH
+               there is, so nothing in it is deflated. From form 2 on what is between strings is shorter
+    prefix     deflated with what trace headers usually say
+    verdict    deflated with what the trace headers in the prefix say of it. From form 2 on with `guess.verdict` of
+               them, and the numbers of the profile are in `affect` alone (affect.py)
+    rest       REST as a msgpack list, deflated with what is usual and the envelope, as it is kept, before it; the
+               columns themselves are empty. From form 2 on rest and verdict stand in `bulk`
+    parts      from form 2 on those of a message of one part are short: see `pack_parts`
+    delivery   from form 2 on a checksum: it is only ever compared, with that of the same id
 
-A value "" stays empty. The deflated streams are raw (RFC 1951) and have a window of 32 KiB; what they were made with is
-part of the form, so neither DICTIONARY nor the order of REST may ever change: another one is another form. Pure.
+A value "" stays empty. Forms from 3 on have the words of the account before those of DICTIONARY: form - DENSE is the
+number of its `vocabulary`. The deflated streams are raw (RFC 1951) and have a window of 32 KiB; what they were made
+with is part of the form, so neither DICTIONARY, a vocabulary, `guess.verdict` nor the order of REST may ever change:
+another one is another form. Pure.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
+from echomox.message.structure import Part
+from echomox.store import guess
+
 PLAIN = 0
 COMPACT = 1
+DENSE = 2
 REST = (
     "bodystructure",
     "body",
@@ -84,14 +95,40 @@ _MEMORY = 5  # zlib sets its tables to nought for each stream, so they are small
 _deflater = partial(zlib.compressobj, _LEVEL, zlib.DEFLATED, _BITS, _MEMORY, zlib.Z_DEFAULT_STRATEGY)
 _OF_REST = DICTIONARY[: DICTIONARY.index(b'{"place"')]
 _OF_VERDICT = DICTIONARY[len(_OF_REST) : DICTIONARY.index(b"Return-Path")]
+_OF_PREFIX = DICTIONARY[DICTIONARY.index(b"Return-Path") :]
 """Only what is of use: reading a dictionary takes as long as packing a message's row does."""
-_READY = _deflater(DICTIONARY)
-"""Never used up: a copy is made for each stream, which is faster than reading the dictionary."""
+
+
+class Words(NamedTuple):
+    """What a form has its streams made with. verdict: and before the stream stands what `guessed` makes of the
+    prefix."""
+
+    prefix: bytes
+    verdict: bytes
+    rest: bytes
+    guessed: Callable[[bytes], bytes]
+
+
+def words_of(rest: bytes, trace: bytes) -> Words:
+    """Of the forms from DENSE on. rest, trace: of a vocabulary; empty for form DENSE."""
+    return Words(trace + _OF_PREFIX, trace, rest + _OF_REST, guess.verdict)
+
+
+WORDS: dict[int, Words] = {
+    COMPACT: Words(DICTIONARY, _OF_VERDICT, _OF_REST, lambda prefix: prefix),
+    DENSE: words_of(b"", b""),
+}
+"""Of the forms that are the same in all accounts."""
+_TYPES = {"text/plain": "p", "text/html": "h"}
+_ONE_PART = re.compile(
+    r'\[\["1","([^"\\ \[]+/[^"\\ ]*)","([^"\\ ]*)","([^"\\ ]*)","","",0,(\d+),(\d+),(\d+),(\d+),0\]\]'
+)
+_TYPE_OF = {short: name for name, short in _TYPES.items()}
 
 _STRING = rb'(?:NIL|"[^"\\]*(?:\\.[^"\\]*)*")'
 _START = re.compile(rb"(\(%b )(%b )(NIL|\((?:\(%b\))+\)) " % (_STRING, _STRING, b" ".join([_STRING] * 4)), re.DOTALL)
 """Of an ENVELOPE without literals up to From: date, subject, From; each but the last with its blank."""
-_STRANGE = re.compile(rb"[\0-\3]")
+_STRANGE = re.compile(rb"[\0-\6]")
 
 
 def _deflated(data: bytes, dictionary: bytes) -> bytes:
@@ -104,6 +141,22 @@ def _inflated(data: bytes, dictionary: bytes) -> bytes:
 
 
 def pack_envelope(envelope: bytes, subject: str, message_id: str) -> bytes:
+    """As `shorter_envelope`, with octets 4 to 6 for what is often between strings."""
+    packed = shorter_envelope(envelope, subject, message_id)
+    if b"\0" in packed:
+        packed = packed.replace(b'(NIL NIL "', b"\4").replace(b'" NIL "', b"\5").replace(b'" "', b"\6")
+    return packed
+
+
+def unpack_envelope(packed: bytes, subject: str, message_id: str) -> bytes:
+    """Raises ValueError for what `pack_envelope` did not make."""
+    if b"\0" not in packed:
+        return packed
+    packed = packed.replace(b"\4", b'(NIL NIL "').replace(b"\5", b'" NIL "').replace(b"\6", b'" "')
+    return longer_envelope(packed, subject, message_id)
+
+
+def shorter_envelope(envelope: bytes, subject: str, message_id: str) -> bytes:
     """From stands between two octets 0; 1 is the subject, 2 the same as From and a blank, 3 the message id and the end.
     As it is where that is not shorter, or something in it is unusual; then there is no octet 0."""
     start = _START.match(envelope)
@@ -125,8 +178,8 @@ def pack_envelope(envelope: bytes, subject: str, message_id: str) -> bytes:
     return packed if len(packed) < len(envelope) else envelope
 
 
-def unpack_envelope(packed: bytes, subject: str, message_id: str) -> bytes:
-    """Raises ValueError for what `pack_envelope` did not make."""
+def longer_envelope(packed: bytes, subject: str, message_id: str) -> bytes:
+    """Raises ValueError for what `shorter_envelope` did not make."""
     if b"\0" not in packed:
         return packed
     start, origin, rest = packed.split(b"\0")
@@ -139,34 +192,65 @@ def unpack_envelope(packed: bytes, subject: str, message_id: str) -> bytes:
     return b"%b%b %b" % (start, origin, rest)
 
 
-def pack_prefix(prefix: bytes) -> bytes:
-    if not prefix:
-        return b""
-    one = _READY.copy()
-    return one.compress(prefix) + one.flush()
+def pack_prefix(prefix: bytes, words: Words) -> bytes:
+    return _deflated(prefix, words.prefix) if prefix else b""
 
 
-def unpack_prefix(packed: bytes) -> bytes:
-    return _inflated(packed, DICTIONARY) if packed else b""
+def unpack_prefix(packed: bytes, words: Words) -> bytes:
+    return _inflated(packed, words.prefix) if packed else b""
 
 
-def pack_verdict(verdict: str, prefix: bytes) -> bytes | str:
+def pack_verdict(verdict: str, prefix: bytes, words: Words) -> bytes | str:
     """prefix: as it is, not packed."""
-    return _deflated(verdict.encode("utf-8", "replace"), _OF_VERDICT + prefix) if verdict else ""
+    return _deflated(verdict.encode("utf-8", "replace"), words.verdict + words.guessed(prefix)) if verdict else ""
 
 
-def unpack_verdict(packed: bytes | str, prefix: bytes) -> str:
-    return _inflated(packed, _OF_VERDICT + prefix).decode() if isinstance(packed, bytes) and packed else ""
+def unpack_verdict(packed: bytes | str, prefix: bytes, words: Words) -> str:
+    if not isinstance(packed, bytes) or not packed:
+        return ""
+    return _inflated(packed, words.verdict + words.guessed(prefix)).decode()
 
 
-def pack_rest(values: Sequence[Any], envelope: bytes) -> bytes:
+def pack_rest(values: Sequence[Any], envelope: bytes, words: Words) -> bytes:
     """values: of REST. envelope: packed."""
     full, body, *others = values
     short = full.startswith(body[:-1]) and body[-1:] == b")"
-    return _deflated(msgpack.packb((full, len(body) - 1 if short else body, *others)), _OF_REST + envelope)
+    return _deflated(msgpack.packb((full, len(body) - 1 if short else body, *others)), words.rest + envelope)
 
 
-def unpack_rest(packed: bytes, envelope: bytes) -> tuple[Any, ...]:
+def unpack_rest(packed: bytes, envelope: bytes, words: Words) -> tuple[Any, ...]:
     """The values of REST. Raises ValueError or zlib.error when damaged."""
-    full, body, *others = msgpack.unpackb(_inflated(packed, _OF_REST + envelope))
+    full, body, *others = msgpack.unpackb(_inflated(packed, words.rest + envelope))
     return (full, full[:body] + b")" if isinstance(body, int) else body, *others)
+
+
+def pack_parts(text: str, header_size: int, file_size: int) -> str:
+    """text: JSON of a list of Part, as `insert` writes it. That of one part without a name, from the header's end to
+    the file's, becomes "type charset encoding lines", p and h for text/plain and text/html; all else stays."""
+    one = _ONE_PART.fullmatch(text)
+    if one is None:
+        return text
+    kind, charset, encoding, start, offset, size, lines = one.groups()
+    if not start == offset == str(header_size) or size != str(file_size - header_size):
+        return text
+    return f"{_TYPES.get(kind, kind)} {charset} {encoding} {lines}"
+
+
+def one_part(short: str, header_size: int, file_size: int) -> Part:
+    """Of what `pack_parts` has made short."""
+    kind, charset, encoding, lines = short.split(" ")
+    size = file_size - header_size
+    kind = _TYPE_OF.get(kind, kind)
+    return Part("1", kind, charset, encoding, "", "", 0, header_size, header_size, size, int(lines), 0)
+
+
+def unpack_parts(text: str, header_size: int, file_size: int) -> str:
+    """The JSON. Raises ValueError when damaged."""
+    if text[:1] == "[":
+        return text
+    return json.dumps((one_part(text, header_size, file_size),), separators=(",", ":"))
+
+
+def delivery_mark(delivery: str) -> bytes:
+    """What is kept of a delivery's name."""
+    return zlib.crc32(delivery.encode("utf-8", "replace")).to_bytes(4, "big")

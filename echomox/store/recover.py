@@ -22,11 +22,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echomox.log import logger
-from echomox.store import journal, mailboxes, messages, virtual
+from echomox.store import compact, journal, mailboxes, messages, virtual
 from echomox.store.database import FILES_PER_DIRECTORY, UID_BITS, Database, Write
 from echomox.store.disk import Disk
 from echomox.store.insert import insert_rows
 from echomox.store.journal import Record, Row
+from echomox.store.packing import delivery_mark
 
 LOG = logger("store")
 UID_JUMP = 1000
@@ -128,7 +129,7 @@ class Replay:
     def _one(self, write: Write, item: Item, buried: set[int]) -> None:
         record, row = item
         found = write.execute("SELECT delivery FROM content WHERE id = ?", (row.id,)).fetchone()
-        if found is not None and found[0] == record.delivery:
+        if found is not None and found[0] in (record.delivery, delivery_mark(record.delivery)):
             self._mend_file(record, self.database.file(row.id))
             return
         if row.id in buried and found is None:
@@ -142,9 +143,8 @@ class Replay:
             self.report.lost += 1
             return
         row = self._place(write, row)
-        insert_rows(write, [(row, record.shared)])
+        insert_rows(write, [(row, record.shared)], compact.newest(write.execute))
         write.execute("UPDATE state SET next_id = max(next_id, ?), modseq = max(modseq, ?)", (row.id + 1, row.modseq))
-        write.execute("UPDATE mailbox SET uidnext = max(uidnext, ?) WHERE id = ?", (row.uid + 1, row.mailbox_id))
         self._keywords(write, row)
         self.report.replayed += 1
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from echomox.message.mime import parse
-from echomox.store import compact, fulltext, mailboxes, sortkeys
+from echomox.store import compact, fulltext, mailboxes, muted
 from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import StoreError
 from echomox.store.insert import structure_values
@@ -165,11 +165,9 @@ def reparse(database: Database, mailbox: str) -> int:
 
 
 def reassign_threads(database: Database, mailbox: str) -> int:
-    """What messages are sorted and threaded by, made anew in one transaction. Returns contents."""
+    """What messages are sorted and threaded by, made anew in one transaction; what was muted is. Returns contents."""
     with database.write() as write:
-        for table in ("sorting", "sort_text", "thread_name"):
-            write.execute(f"DELETE FROM {table}")
-        sortkeys.fill(write.execute)
+        muted.thread_anew(write.execute)
         write.bump()
         return int(write.execute("SELECT count(*) FROM sorting").fetchone()[0])
 

@@ -1,4 +1,4 @@
--- index.db of one account, version 7. Times are Unix seconds, sizes bytes, booleans 0 or 1.
+-- index.db of one account, version 8. Times are Unix seconds, sizes bytes, booleans 0 or 1.
 -- Writers hold one short BEGIN IMMEDIATE transaction; see database.py for the pragmas.
 
 -- The one row of counters. Nothing here is ever given twice, not even after a power cut (see recover.py).
@@ -15,7 +15,8 @@ CREATE TABLE state (
     settings BLOB NOT NULL DEFAULT x'',
     older INTEGER NOT NULL DEFAULT 0,     -- contents up to this were there before the last upgrade; of them
     sorted INTEGER NOT NULL DEFAULT 0,    -- those up to this have their rows in sorting, and
-    packed INTEGER NOT NULL DEFAULT 0     -- those up to this have the compact form: see backlog.py
+    packed INTEGER NOT NULL DEFAULT 0,    -- those up to this have a packed form: see backlog.py
+    vocabulary INTEGER NOT NULL DEFAULT 0 -- what new contents are packed with; 0: none
 );
 
 -- Deleted mailboxes stay as rows without a name, so that their ids are not given again.
@@ -57,8 +58,9 @@ CREATE INDEX message_by_modseq ON message (mailbox_id, modseq);
 CREATE INDEX message_copies ON message (content) WHERE content != id;
 
 -- What does not change: from the one parsing at delivery. The file is msg/<id div 8192, 5 digits>/<id>. Of form 1
--- (packing.py), envelope, prefix and verdict are packed and the columns marked * are empty, for `rest` has them; of form
--- 0, which older versions wrote, all is as it stands.
+-- and higher ones (packing.py), envelope, prefix and verdict are packed and the columns marked * are empty, for `rest`
+-- has them; from form 2 on `bulk` has rest and verdict, parts may be short and delivery is a checksum. Of form 0, which versions before 7 wrote, all
+-- is as it stands.
 CREATE TABLE content (
     id INTEGER PRIMARY KEY,               -- the id of the first message that had it
     crc INTEGER NOT NULL,                 -- CRC-32 of the file
@@ -90,7 +92,41 @@ CREATE TABLE content (
     rest BLOB NOT NULL DEFAULT x''
 );
 
--- What the message feels like, by the filter's affective stage: only where it was classified. See affect.py.
+-- What is seldom wanted of contents of form 2 and higher ones, apart, so that what is listed stands closer together.
+CREATE TABLE bulk (
+    content INTEGER PRIMARY KEY,
+    rest BLOB NOT NULL,
+    verdict BLOB NOT NULL
+);
+CREATE TRIGGER content_takes_bulk AFTER DELETE ON content
+    BEGIN DELETE FROM bulk WHERE content = old.id; END;
+
+-- What contents of form 3 and higher ones are packed with, besides what all accounts have in common: 3 is with number 1.
+-- Rows never change. made: next_id when it was made. See vocabulary.py.
+CREATE TABLE vocabulary (
+    id INTEGER PRIMARY KEY,
+    made INTEGER NOT NULL,
+    rest BLOB NOT NULL,
+    trace BLOB NOT NULL
+);
+
+-- What the message feels like, by the filter's affective stage: only where it was classified. In `affect` as multiples
+-- of 1/10000; in the other where such are not exact, and of versions before 8. See affect.py.
+CREATE TABLE affect (
+    content INTEGER PRIMARY KEY,
+    joy INTEGER NOT NULL,
+    sadness INTEGER NOT NULL,
+    anger INTEGER NOT NULL,
+    fear INTEGER NOT NULL,
+    disgust INTEGER NOT NULL,
+    interest INTEGER NOT NULL,
+    surprise INTEGER NOT NULL,
+    valence INTEGER NOT NULL,
+    arousal INTEGER NOT NULL,
+    dominance INTEGER NOT NULL
+);
+CREATE TRIGGER content_takes_exact_affect AFTER DELETE ON content
+    BEGIN DELETE FROM affect WHERE content = old.id; END;
 CREATE TABLE affective_state (
     content INTEGER PRIMARY KEY,
     joy REAL NOT NULL,
@@ -132,6 +168,9 @@ CREATE TABLE thread_name (
     name INTEGER PRIMARY KEY,             -- hash of a message id
     thread INTEGER NOT NULL
 );
+
+-- Threads into which mail is delivered as \Seen; see muted.py.
+CREATE TABLE muted (thread INTEGER PRIMARY KEY);
 
 -- Tombstones: what a client that comes back after a year must be told (RFC 7162 3.2.6).
 CREATE TABLE expunged (
@@ -258,10 +297,20 @@ CREATE VIEW v_part AS
            json_extract(p.value, '$[4]') AS Disposition, json_extract(p.value, '$[9]') AS Size,
            json_extract(p.value, '$[8]') AS BodyOffset, json_extract(p.value, '$[0]') AS Path,
            json_extract(p.value, '$[5]') AS Filename
-    FROM message m JOIN content c ON c.id = m.content, json_each(c.parts) p;
+    FROM message m JOIN content c ON c.id = m.content,
+         json_each(CASE WHEN c.parts LIKE '[%' THEN c.parts ELSE '[]' END) p
+    UNION ALL
+    SELECT m.id, 0, CASE substr(c.parts, 1, 2) WHEN 'p ' THEN 'text/plain' WHEN 'h ' THEN 'text/html'
+                    ELSE substr(c.parts, 1, instr(c.parts, ' ') - 1) END,
+           '', c.file_size - c.header_size, c.header_size, '1', ''
+    FROM message m JOIN content c ON c.id = m.content WHERE c.parts NOT LIKE '[%';
 
 CREATE VIEW v_affective_state AS
     SELECT m.id AS MessageID, a.joy AS Joy, a.sadness AS Sadness, a.anger AS Anger, a.fear AS Fear,
            a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
            a.arousal AS Arousal, a.dominance AS Dominance
-    FROM message m JOIN affective_state a ON a.content = m.content;
+    FROM message m JOIN affective_state a ON a.content = m.content
+    UNION ALL
+    SELECT m.id, a.joy / 10000.0, a.sadness / 10000.0, a.anger / 10000.0, a.fear / 10000.0, a.disgust / 10000.0,
+           a.interest / 10000.0, a.surprise / 10000.0, a.valence / 10000.0, a.arousal / 10000.0, a.dominance / 10000.0
+    FROM message m JOIN affect a ON a.content = m.content;

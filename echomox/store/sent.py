@@ -77,8 +77,17 @@ def sent_today(database: Database, now: float) -> tuple[int, int]:
 
 
 def correspondents(database: Database, addresses: Collection[str]) -> dict[str, Correspondent]:
-    """Those of the addresses (in comparison form) that the account has written to."""
-    wanted = list(addresses)[:_BATCH]
+    """Those of the addresses (in comparison form) that the account has written to; never one with octets that are no
+    UTF-8, which a From field may have."""
+    wanted = [address for address in addresses if _is_utf8(address)][:_BATCH]
     marks = ",".join("?" * len(wanted))
     rows = database.execute(f"SELECT address, first, last, times FROM correspondent WHERE address IN ({marks})", wanted)
     return {row[0]: Correspondent(*row) for row in rows.fetchall()}
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

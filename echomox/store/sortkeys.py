@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from echomox.message.encoded import decode_words
 from echomox.message.subject import base_subject
-from echomox.store.compact import shape
+from echomox.store.compact import Lexicon, shape
 
 REFERENCES = 200
 """Most references of a message that are kept: the first, and the last ones."""
@@ -153,27 +153,32 @@ class Sorter:
         self._key = instance.encode()
         self._texts: dict[str, int] = {"": 0}
 
-    def add(self, content: int, keys: Keys) -> None:
+    def add(self, content: int, keys: Keys) -> int:
+        """Its thread."""
         own = self._hash(keys.name) if keys.name else 0
         references = [self._hash(name) for name in keys.references]
-        texts = [self._text(text, content * TEXTS + place) for place, text in enumerate(keys.texts, 1)]
+        texts = self._ids(keys.texts, content * TEXTS)
         thread = self._thread(content, own, references)
         packed = pack(f"<{len(references)}q", *references)
         self._execute(_STATEMENT, (content, thread, keys.sent, int(keys.reply), *texts, own, packed))
+        return thread
 
     def _hash(self, name: str) -> int:
         digest = blake2b(name.encode("utf-8", "replace"), digest_size=8, key=self._key).digest()
         return int.from_bytes(digest, "little", signed=True) or 1
 
-    def _text(self, text: str, free: int) -> int:
-        """Its id; `free` if it is new."""
-        known = self._texts.get(text)
-        if known is None:
-            row = self._execute("SELECT id FROM sort_text WHERE text = ?", (text,)).fetchone()
-            if row is None:
-                self._execute("INSERT INTO sort_text VALUES (?, ?)", (text, free))
-            known = self._texts[text] = row[0] if row else free
-        return known
+    def _ids(self, texts: Sequence[str], free: int) -> list[int]:
+        """Their ids; those of new ones come after `free`."""
+        known = self._texts
+        asked = [text for text in {*texts} if text not in known]
+        if asked:
+            marks = ",".join("?" * len(asked))
+            known.update(self._execute(f"SELECT text, id FROM sort_text WHERE text IN ({marks})", asked).fetchall())
+        for place, text in enumerate(texts, 1):
+            if text not in known:
+                known[text] = free + place
+                self._execute("INSERT INTO sort_text VALUES (?, ?)", (text, free + place))
+        return [known[text] for text in texts]
 
     def _thread(self, content: int, own: int, references: Sequence[int]) -> int:
         """The thread's number is the first content's."""
@@ -204,8 +209,9 @@ def fill_some(execute: Execute, condition: str, values: Sequence[Any], limit: in
     if not rows:
         return 0
     sorter = Sorter(execute, execute("SELECT instance FROM state").fetchone()[0])
+    lexicon = Lexicon(execute)
     for *row, received, content in rows:
-        sorter.add(content, keys_of(_SHAPE.build(row), received))
+        sorter.add(content, keys_of(_SHAPE.build(row, lexicon), received))
     return int(rows[-1][-1])
 
 
@@ -217,8 +223,8 @@ def fill(execute: Execute) -> None:
 
 
 def prune(execute: Execute) -> None:
-    """Takes out texts and names that no message has any more."""
+    """Takes out texts and names that no message has any more, but for the names of muted threads."""
     columns = ("subject", "from_box", "to_box", "cc_box", "from_name", "to_name")
     used = " UNION ".join(f"SELECT {column} FROM sorting" for column in columns)
     execute(f"DELETE FROM sort_text WHERE id NOT IN ({used})")
-    execute("DELETE FROM thread_name WHERE thread NOT IN (SELECT thread FROM sorting)")
+    execute("DELETE FROM thread_name WHERE thread NOT IN (SELECT thread FROM sorting UNION SELECT thread FROM muted)")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from echomox.store.engine import StoreError
 
-VERSION = 7
+VERSION = 8
 _AFFECTIVE_STATE = """CREATE TABLE affective_state (
     content INTEGER PRIMARY KEY,
     joy REAL NOT NULL,
@@ -119,7 +119,60 @@ ALTER TABLE state ADD COLUMN sorted INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE state ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
 UPDATE state SET older = coalesce((SELECT max(id) FROM content), 0),
                  sorted = coalesce((SELECT max(content) FROM sorting), 0);"""
-UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHARING, _COMPACT)
+_VOCABULARY = """ALTER TABLE state ADD COLUMN vocabulary INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE bulk (
+    content INTEGER PRIMARY KEY,
+    rest BLOB NOT NULL,
+    verdict BLOB NOT NULL
+);
+CREATE TRIGGER content_takes_bulk AFTER DELETE ON content
+    BEGIN DELETE FROM bulk WHERE content = old.id; END;
+CREATE TABLE vocabulary (
+    id INTEGER PRIMARY KEY,
+    made INTEGER NOT NULL,
+    rest BLOB NOT NULL,
+    trace BLOB NOT NULL
+);
+CREATE TABLE muted (thread INTEGER PRIMARY KEY);
+CREATE TABLE affect (
+    content INTEGER PRIMARY KEY,
+    joy INTEGER NOT NULL,
+    sadness INTEGER NOT NULL,
+    anger INTEGER NOT NULL,
+    fear INTEGER NOT NULL,
+    disgust INTEGER NOT NULL,
+    interest INTEGER NOT NULL,
+    surprise INTEGER NOT NULL,
+    valence INTEGER NOT NULL,
+    arousal INTEGER NOT NULL,
+    dominance INTEGER NOT NULL
+);
+CREATE TRIGGER content_takes_exact_affect AFTER DELETE ON content
+    BEGIN DELETE FROM affect WHERE content = old.id; END;
+DROP VIEW v_affective_state;
+CREATE VIEW v_affective_state AS
+    SELECT m.id AS MessageID, a.joy AS Joy, a.sadness AS Sadness, a.anger AS Anger, a.fear AS Fear,
+           a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
+           a.arousal AS Arousal, a.dominance AS Dominance
+    FROM message m JOIN affective_state a ON a.content = m.content
+    UNION ALL
+    SELECT m.id, a.joy / 10000.0, a.sadness / 10000.0, a.anger / 10000.0, a.fear / 10000.0, a.disgust / 10000.0,
+           a.interest / 10000.0, a.surprise / 10000.0, a.valence / 10000.0, a.arousal / 10000.0, a.dominance / 10000.0
+    FROM message m JOIN affect a ON a.content = m.content;
+DROP VIEW v_part;
+CREATE VIEW v_part AS
+    SELECT m.id AS MessageID, p.key AS PartNum, json_extract(p.value, '$[1]') AS ContentType,
+           json_extract(p.value, '$[4]') AS Disposition, json_extract(p.value, '$[9]') AS Size,
+           json_extract(p.value, '$[8]') AS BodyOffset, json_extract(p.value, '$[0]') AS Path,
+           json_extract(p.value, '$[5]') AS Filename
+    FROM message m JOIN content c ON c.id = m.content,
+         json_each(CASE WHEN c.parts LIKE '[%' THEN c.parts ELSE '[]' END) p
+    UNION ALL
+    SELECT m.id, 0, CASE substr(c.parts, 1, 2) WHEN 'p ' THEN 'text/plain' WHEN 'h ' THEN 'text/html'
+                    ELSE substr(c.parts, 1, instr(c.parts, ' ') - 1) END,
+           '', c.file_size - c.header_size, c.header_size, '1', ''
+    FROM message m JOIN content c ON c.id = m.content WHERE c.parts NOT LIKE '[%'"""
+UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHARING, _COMPACT, _VOCABULARY)
 """UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
 
 

@@ -31,6 +31,7 @@ from echomox.store import backlog, compact, fulltext, messages, sortkeys
 from echomox.store.database import FILES_PER_DIRECTORY, Database, Write
 from echomox.store.engine import NoSuchAccount, StoreError
 from echomox.store.insert import structure_values
+from echomox.store.packing import unpack_parts
 from echomox.store.recover import is_whole
 from echomox.store.sqlite import SqliteEngine
 
@@ -271,7 +272,7 @@ def _parts_fit(text: str, size: int, header_size: int) -> bool:
             and part[8] >= 0
             and part[8] + part[9] <= size
             and part[11] <= part[9]
-            for part in json.loads(text)
+            for part in json.loads(unpack_parts(text, header_size, size))
         )
     except (ValueError, TypeError, IndexError):
         return False

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ import numpy.typing as npt
 
 from echomox.store import backlog, compact, mailboxes
 from echomox.store.content import FileContent
-from echomox.store.database import UID_BITS, UID_MASK, Database, Read
-from echomox.store.engine import COLUMNS, ID_DIGITS, Changes, Mailbox, Selected, StoreError
+from echomox.store.database import UID_BITS, UID_MASK, Database, Read, Write
+from echomox.store.engine import COLUMNS, ID_DIGITS, Changes, Mailbox, NoSuchMailbox, Selected, StoreError
 from echomox.store.flags import SEEN
 
 _INSTANCE = f"(SELECT substr(instance, 1, {ID_DIGITS}) || '-' FROM state)"
@@ -41,15 +42,14 @@ HOT_CHUNK = 2000  # rows of a statement when only the message table is read
 COLD_CHUNK = 200  # with content, some KiB a row
 MAX_UID = UID_MASK
 Values = tuple[Any, ...]
-Chunk = tuple[int, Callable[[Sequence[Any]], Values] | None]
+Chunk = tuple[int, Callable[[Sequence[Any], compact.Lexicon], Values] | None]
 
 
 def modseq(database: Database) -> int:
     return int(database.execute("SELECT modseq FROM state").fetchone()[0])
 
 
-def select(database: Database, mailbox_id: int, claim_recent: bool) -> Selected:
-    recent_from = _claim_recent(database, mailbox_id) if claim_recent else 0
+def select(database: Database, mailbox_id: int, claim: bool) -> Selected:
     low = mailbox_id << UID_BITS
     whole = (low, low | UID_MASK)
     with Read(database) as connection:
@@ -64,7 +64,9 @@ def select(database: Database, mailbox_id: int, claim_recent: bool) -> Selected:
             first_unseen = (connection.execute(statement, whole).fetchone() or (0,))[0]
         words = connection.execute("SELECT name FROM mailbox_keyword WHERE mailbox_id = ? ORDER BY name", (mailbox_id,))
         keywords = tuple(word for (word,) in words.fetchall())
-        return Selected(mailbox, uids, recent_from or mailbox.recent, first_unseen, keywords, modseq(database))
+        now = modseq(database)
+    recent = claim_recent(database, mailbox_id, mailbox.uidnext) if claim else mailbox.recent
+    return Selected(mailbox, uids, recent, first_unseen, keywords, now)
 
 
 def _uids(connection: sqlite3.Connection, mailbox: Mailbox) -> array[int]:
@@ -89,15 +91,22 @@ def _numbers(connection: sqlite3.Connection, table: str, values: tuple[int, ...]
     return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
 
 
-def _claim_recent(database: Database, mailbox_id: int) -> int:
-    """Raises `recent` to `uidnext`; returns what it was."""
-    mailbox = mailboxes.by_id(database, mailbox_id)
-    if mailbox.recent >= mailbox.uidnext:
-        return mailbox.recent
-    with database.write() as write:
-        row = write.execute("SELECT recent FROM mailbox WHERE id = ?", (mailbox_id,)).fetchone()
-        write.execute("UPDATE mailbox SET recent = uidnext WHERE id = ?", (mailbox_id,))
-        return int(row[0])
+def claim_recent(database: Database, mailbox_id: int, below: int) -> int:
+    """Raises `recent` to `below`; returns what it was."""
+    recent = _recent(database, mailbox_id)
+    if recent >= below:
+        return recent
+    with database.write(bell=False) as write:
+        recent = _recent(write, mailbox_id)
+        write.execute("UPDATE mailbox SET recent = max(recent, ?) WHERE id = ?", (below, mailbox_id))
+        return recent
+
+
+def _recent(database: Database | Write, mailbox_id: int) -> int:
+    row = database.execute("SELECT recent FROM mailbox WHERE id = ?", (mailbox_id,)).fetchone()
+    if row is None:
+        raise NoSuchMailbox("the mailbox was deleted")
+    return int(row[0])
 
 
 def changes(database: Database, mailbox_id: int, since: int) -> Changes:
@@ -162,7 +171,7 @@ def rows_of(database: Database, statement: str, bounds: tuple[int, int], chunk: 
                 yield row[:-1]
         else:
             try:
-                yield from map(build, rows)
+                yield from map(build, rows, repeat(database.lexicon))
             except compact.DAMAGE as error:
                 raise StoreError("a row of the account's index is damaged") from error
         if len(rows) < size:

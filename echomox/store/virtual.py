@@ -17,6 +17,7 @@ import json
 import time
 from array import array
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from echomox.imap import search as keys
@@ -277,12 +278,9 @@ def _change_members(write: Write, row: Row, gone: list[int], new: list[int]) -> 
 # -- reading -----------------------------------------------------------------------------
 
 
-def select(database: Database, mailbox_id: int, claim_recent: bool) -> Selected:
+def select(database: Database, mailbox_id: int, claim: bool) -> Selected:
     refresh(database, mailbox_id, anew=True)
     row = _row(database, mailbox_id)
-    if claim_recent and row.recent < row.uidnext:
-        with database.write(bell=False) as write:
-            write.execute("UPDATE virtual SET recent = uidnext WHERE id = ?", (row.id,))
     modseq = views.modseq(database)
     members = database.execute("SELECT uid FROM virtual_member WHERE virtual_id = ? ORDER BY uid", (row.id,)).fetchall()
     uids = array("I", [uid for (uid,) in members])
@@ -293,7 +291,20 @@ def select(database: Database, mailbox_id: int, claim_recent: bool) -> Selected:
     ).fetchone()
     words = database.execute("SELECT DISTINCT name FROM mailbox_keyword ORDER BY name").fetchall()
     mailbox = by_id(database, mailbox_id)
-    return Selected(mailbox, uids, row.recent, unseen[0] if unseen else 0, tuple(word for (word,) in words), modseq)
+    mailbox = replace(mailbox, modseq=min(mailbox.modseq, modseq))  # not more than what the members are of
+    recent = claim_recent(database, mailbox_id, uids[-1] + 1 if uids and claim else 0)
+    return Selected(mailbox, uids, recent, unseen[0] if unseen else 0, tuple(word for (word,) in words), modseq)
+
+
+def claim_recent(database: Database, mailbox_id: int, below: int) -> int:
+    """As of a real mailbox."""
+    row = _row(database, mailbox_id)
+    if row.recent >= below:
+        return row.recent
+    with database.write(bell=False) as write:
+        found = write.execute("SELECT recent FROM virtual WHERE id = ?", (row.id,)).fetchone()
+        write.execute("UPDATE virtual SET recent = max(recent, ?) WHERE id = ?", (below, row.id))
+        return int(found[0]) if found else row.recent
 
 
 def changes(database: Database, mailbox_id: int, since: int) -> Changes:
@@ -412,18 +423,24 @@ def store_flags(
     change: tuple[FlagOp, int, Collection[str]],
     unchanged_since: int | None,
 ) -> FlagsStored:
+    """In one transaction: they have one modseq, as all of a STORE. A message that has become a member since has changed
+    since."""
     changed: list[tuple[int, int, str]] = []
-    conflicts: list[int] = []
-    missing = set(uids)
-    modseq, before = 0, 0
-    for real, known in places(database, mailbox_id, uids).items():
-        part = messages.store_flags(database, real, list(known), change, unchanged_since)
-        changed += [(known[uid], bits, words) for uid, bits, words in part.changed]
-        conflicts += [known[uid] for uid in part.conflicts]
-        missing -= {known[uid] for uid in known if uid not in part.missing}
-        modseq, before = max(modseq, part.modseq), max(before, part.before)
-    modseq = modseq or views.modseq(database)
-    return FlagsStored(modseq, sorted(changed), sorted(conflicts), sorted(missing), before)
+    came: set[int] = set()
+    if unchanged_since is not None:
+        statement = "SELECT uid FROM virtual_member WHERE virtual_id = ? AND modseq > ?"
+        came = {uid for (uid,) in database.execute(statement, (-mailbox_id, unchanged_since)).fetchall()}
+    conflicts = sorted(came.intersection(uids))
+    missing = set(uids).difference(came)
+    before = 0
+    with database.write() as write:
+        for real, known in places(database, mailbox_id, missing.copy()).items():
+            part = messages.change_flags(write, real, list(known), change, unchanged_since)
+            changed += [(known[uid], bits, words) for uid, bits, words in part.changed]
+            conflicts += [known[uid] for uid in part.conflicts]
+            missing -= {known[uid] for uid in known if uid not in part.missing}
+            before = max(before, part.before)
+        return FlagsStored(write.current_modseq(), sorted(changed), sorted(conflicts), sorted(missing), before)
 
 
 def remove(

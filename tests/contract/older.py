@@ -1,14 +1,67 @@
-"""An account as version 6 of its index left it: all rows in the plain form, no columns for another."""
+"""An account as older versions of its index left it. Of version 7: all rows in form 1, nothing of vocabularies. Of
+version 6: all in the plain form, no columns for another."""
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
-from echomox.store import compact
+from echomox.store import compact, packing
 from echomox.store.database import connect
-from echomox.store.packing import REST
+from echomox.store.packing import COMPACT, REST, WORDS
 
+VIEWS = (
+    """CREATE VIEW v_part AS
+    SELECT m.id AS MessageID, p.key AS PartNum, json_extract(p.value, '$[1]') AS ContentType,
+           json_extract(p.value, '$[4]') AS Disposition, json_extract(p.value, '$[9]') AS Size,
+           json_extract(p.value, '$[8]') AS BodyOffset, json_extract(p.value, '$[0]') AS Path,
+           json_extract(p.value, '$[5]') AS Filename
+    FROM message m JOIN content c ON c.id = m.content, json_each(c.parts) p""",
+    """CREATE VIEW v_affective_state AS
+    SELECT m.id AS MessageID, a.joy AS Joy, a.sadness AS Sadness, a.anger AS Anger, a.fear AS Fear,
+           a.disgust AS Disgust, a.interest AS Interest, a.surprise AS Surprise, a.valence AS Valence,
+           a.arousal AS Arousal, a.dominance AS Dominance
+    FROM message m JOIN affective_state a ON a.content = m.content""",
+)
 ADDED = {"content": ("form", "rest"), "state": ("older", "sorted", "packed")}
+
+
+def _as_before_8(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO affective_state SELECT content, joy / 10000.0, sadness / 10000.0, anger / 10000.0, fear / 10000.0,"
+        " disgust / 10000.0, interest / 10000.0, surprise / 10000.0, valence / 10000.0, arousal / 10000.0,"
+        " dominance / 10000.0 FROM affect"
+    )
+    for name in ("v_affective_state", "v_part"):
+        connection.execute(f"DROP VIEW {name}")
+    for view in VIEWS:
+        connection.execute(view)
+    for name in ("content_takes_exact_affect", "content_takes_bulk"):
+        connection.execute(f"DROP TRIGGER {name}")
+    for name in ("affect", "vocabulary", "bulk", "muted"):
+        connection.execute(f"DROP TABLE {name}")
+    connection.execute("ALTER TABLE state DROP COLUMN vocabulary")
+    connection.execute("PRAGMA user_version=7")
+
+
+def to_version_7(path: Path) -> None:
+    """path: of index.db; nobody has it open."""
+    connection = connect(str(path))
+    words = WORDS[COMPACT]
+    for (identity,) in connection.execute("SELECT id FROM content").fetchall():
+        values = compact.read(connection.execute, identity)
+        assert values is not None
+        prefix, verdict = compact.trace(connection.execute, identity)
+        envelope = packing.shorter_envelope(values["envelope"], values["subject"], values["message_id"])
+        rest = packing.pack_rest([values[name] for name in REST], envelope, words)
+        packed = packing.pack_prefix(prefix, words), packing.pack_verdict(verdict, prefix, words)
+        connection.execute(
+            "UPDATE content SET form = 1, parts = ?, envelope = ?, rest = ?, prefix = ?, verdict = ?, delivery = ?"
+            " WHERE id = ?",
+            (values["parts"], envelope, rest, *packed, f"delivery-{identity}", identity),
+        )
+    _as_before_8(connection)
+    connection.close()
 
 
 def to_version_6(path: Path) -> None:
@@ -18,11 +71,12 @@ def to_version_6(path: Path) -> None:
         values = compact.read(connection.execute, identity)
         assert values is not None
         prefix, verdict = compact.trace(connection.execute, identity)
-        names = ("envelope", *REST)
+        names = ("envelope", "parts", *REST)
         connection.execute(
             f"UPDATE content SET {', '.join(f'{name} = ?' for name in names)}, prefix = ?, verdict = ? WHERE id = ?",
             (*(values[name] for name in names), prefix, verdict, identity),
         )
+    _as_before_8(connection)
     for table, columns in ADDED.items():
         for column in columns:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

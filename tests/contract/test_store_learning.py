@@ -146,6 +146,49 @@ def test_mailboxes_say_what_the_options_say(
     assert labels(engine) == expected
 
 
+OUT_OF_STRANGERS = [
+    (0, "INBOX", NOTJUNK, ["ham"]),  # though INBOX says neither
+    (0, "Archive", NOTJUNK, ["ham"]),
+    (0, "Drafts", NOTJUNK, ["ham"]),
+    (0, "Trash", 0, []),
+    (0, "Junk", JUNK, ["spam"]),
+    (0, "Spam", JUNK, ["spam"]),
+    (JUNK, "Drafts", JUNK, []),
+    (NOTJUNK, "Drafts", NOTJUNK, []),
+]
+
+
+@pytest.mark.parametrize("flags, target, expected_flags, expected", OUT_OF_STRANGERS)
+def test_what_the_user_moves_out_of_the_mailbox_of_strangers_is_ham(
+    engine: Engine, flags: int, target: str, expected_flags: int, expected: list[str]
+) -> None:
+    """F14"""
+    said = {"New": "waits", "INBOX": "", "Archive": "ham", "Spam": "spam"}
+    engine.opinion = lambda account, mailbox: said.get(mailbox)
+    store = engine.open(ALICE)
+    for name in ("New", "Spam"):
+        store.create_mailbox(name)
+    added = add(engine, "New", flags=flags)
+    there = store.mailbox(target).id
+    store.move(added.mailbox_id, [added.uid], there)
+    assert [row[0] & (JUNK | NOTJUNK) for row in store.fetch(there, 1, 0xFFFFFFFF, ["flags"])] == [expected_flags]
+    assert labels(engine) == expected
+
+
+def test_what_goes_into_the_mailbox_of_strangers_teaches_nothing(engine: Engine) -> None:
+    engine.opinion = lambda account, mailbox: "waits" if mailbox == "New" else None
+    store = engine.open(ALICE)
+    store.create_mailbox("New")
+    new = store.mailbox("New").id
+    inbox = add(engine, "INBOX")
+    store.move(inbox.mailbox_id, [inbox.uid], new)
+    add(engine, "New", learn=True)
+    assert labels(engine) == []
+    junk = add(engine, "Junk")
+    store.move(junk.mailbox_id, [junk.uid], new)
+    assert labels(engine) == ["ham"]
+
+
 @pytest.mark.parametrize(
     "mailbox, learn, flags, expected",
     [

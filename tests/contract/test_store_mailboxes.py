@@ -228,3 +228,10 @@ def test_recent_is_claimed_by_one_session(engine: Engine) -> None:
     assert store.select(inbox, claim_recent=True).recent_from == 4
     fill(engine, 1)
     assert store.select(inbox, claim_recent=True).recent_from == 4
+    fill(engine, 4)
+    assert [store.claim_recent(inbox, below) for below in (0, 7, 7, 6, 9, 0)] == [5, 5, 7, 7, 7, 9]
+    assert store.select(inbox, claim_recent=False).recent_from == 9
+    every = store.define_virtual("All", "ALL").id
+    assert [store.claim_recent(every, below) for below in (0, 3, 2, 0)] == [1, 1, 3, 3]
+    assert store.select(every, claim_recent=True).recent_from == 3
+    assert store.select(every, claim_recent=True).recent_from == 9

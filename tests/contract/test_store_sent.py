@@ -27,6 +27,11 @@ def test_who_was_written_to_is_known(store):
     assert store.sent_today(NOW + 60) == (3, 2)
 
 
+def test_nobody_has_an_address_that_is_no_utf8(store):
+    store.note_sent(["a@x.example"], [], NOW, NONE)
+    assert [*store.correspondents(["\udca4p@x.example", "a@x.example"])] == ["a@x.example"]
+
+
 @pytest.mark.parametrize(
     "limits, outside, expected",
     [

@@ -95,11 +95,12 @@ def test_changes_are_made_to_the_messages(engine: Engine) -> None:
     fill(engine, 2, "Archive")
     inbox, archive = box_of(store, "INBOX"), box_of(store, "Archive")
     every = store.define_virtual("All", "ALL").id
+    before = store.modseq()
     stored = store.store_flags(every, [1, 3, 9], FlagOp.ADD, Flag.DELETED, ("blue",))
     assert [change[0] for change in stored.changed] == [1, 3] and stored.missing == [9]
     assert [row[0] for row in rows(store, inbox, "keywords")] == ["blue", ""]
     assert [row[0] for row in rows(store, archive, "keywords")] == ["blue", ""]
-    old = store.store_flags(every, [1, 2], FlagOp.ADD, Flag.SEEN, (), unchanged_since=stored.modseq - 2)
+    old = store.store_flags(every, [1, 2], FlagOp.ADD, Flag.SEEN, (), unchanged_since=before)
     assert old.conflicts == [1] and [change[0] for change in old.changed] == [2]
     copied = store.copy(every, [2, 4], box_of(store, "Drafts"))
     assert copied.source == [2, 4] and copied.target == [1, 2]

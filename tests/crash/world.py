@@ -19,10 +19,13 @@ from echomox.config.paths import Paths
 from echomox.message.mime import parse
 from echomox.store.disk import Disk
 from echomox.store.engine import Addition, FlagOp, Target
+from echomox.store.packing import delivery_mark
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.verify import verify
 
 ACCOUNTS = ("alice", "bob")
+NAMES = {delivery_mark(f"d{number}"): f"d{number}" for number in range(10_000)}
+"""Of deliveries, by what the index has of them."""
 Say = Callable[[str], None]
 
 
@@ -49,7 +52,7 @@ def remove(engine: SqliteEngine, say: Say, account: str, delivery: str) -> None:
     row = store.database.execute(
         "SELECT m.mailbox_id, m.key & 4294967295 FROM message m JOIN content c ON c.id = m.content"
         " WHERE c.delivery = ?",
-        (delivery,),
+        (delivery_mark(delivery),),
     ).fetchone()
     say(f"GONE {delivery} {account}")
     store.store_flags(row[0], [row[1]], FlagOp.ADD, 8, ())
@@ -125,7 +128,8 @@ def found(root: Path) -> dict[tuple[str, str], list[int]]:
                 "SELECT c.delivery, c.id FROM content c WHERE EXISTS (SELECT 1 FROM message m WHERE m.content = c.id)"
             ).fetchall()
         connection.close()
-        for delivery, identity in rows:
+        for mark, identity in rows:
+            delivery = NAMES[mark]
             data = (directory / f"msg/{identity // 8192:05d}/{identity}").read_bytes()
             result.setdefault((delivery, account), []).append(zlib.crc32(data))
     return result

@@ -224,6 +224,7 @@ class Server:
             targets=(Target(account, mailbox, prefix=prefix, **more),),
             delivery=f"d{id(data)}{self.host.counts.setdefault('delivered', 0)}",
             received=RECEIVED + self.host.counts["delivered"],
+            delivered=True,
         )
         self.host.count("delivered")
         return (await self.committer.add(addition))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,11 @@ from echomox.store import backlog
 from echomox.store.engine import COLUMNS, AccountStore
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.verify import verify
-from tests.contract.older import to_version_6
+from tests.contract.older import to_version_6, to_version_7
 from tests.contract.stores import ALICE, add, message
 
 NUMBER = 7
+VERDICT = json.dumps({"place": "inbox", "profile": [n / 10 for n in range(10)]})
 SORTED_TABLES = ("sorting", "sort_text", "thread_name")
 
 
@@ -36,7 +38,7 @@ def engine(paths: Paths) -> Iterator[SqliteEngine]:
     for number in range(NUMBER):
         reference = f"References: <{b'Hi 0'.hex()}@example.org>\r\n" if number % 3 else ""
         source = message(f"Hi {number}", headers=reference)
-        add(made, source=source, prefix=b"Delivered-To: a\r\n", verdict='{"place": "inbox"}', account=ALICE)
+        add(made, source=source, prefix=b"Delivered-To: a\r\n", verdict=VERDICT, account=ALICE)
     yield made
     made.close()
 
@@ -83,7 +85,7 @@ def test_both_forms_are_read_alike(engine: SqliteEngine, paths: Paths, monkeypat
     while store.modernize(lambda: False):
         rounds += 1
         assert picture(store) == before and verify(paths) == []
-    assert rounds > 3 and query(paths, "SELECT DISTINCT form FROM content") == [(1,)]
+    assert rounds > 3 and query(paths, "SELECT DISTINCT form FROM content") == [(2,)]
     assert query(paths, "SELECT packed FROM state") == [(NUMBER,)]
 
 
@@ -91,7 +93,7 @@ def test_new_mail_beside_old(engine: SqliteEngine, paths: Paths) -> None:
     engine.close()
     to_version_6(index(paths))
     add(engine, source=message("new"), account=ALICE)
-    assert query(paths, "SELECT form FROM content ORDER BY id") == [(0,)] * NUMBER + [(1,)]
+    assert query(paths, "SELECT form FROM content ORDER BY id") == [(0,)] * NUMBER + [(2,)]
     store = engine.open(ALICE)
     before = picture(store)
     assert store.modernize(lambda: True) == 0
@@ -156,3 +158,38 @@ def test_sort_keys_are_made_in_steps(engine: SqliteEngine, paths: Paths, monkeyp
     steps = backlog.sort_all(engine.open(ALICE).database)
     counts = [query(paths, "SELECT count(*) FROM sorting")[0][0] for _ in steps]
     assert counts == [2, 4, 6, 7]
+
+
+def test_an_account_of_version_7_is_as_it_was(engine: SqliteEngine, paths: Paths) -> None:
+    """Its rows stay in their form; new ones and those that are written anew have the newest."""
+    before = picture(engine.open(ALICE))
+    views = [query(paths, f"SELECT * FROM {view}") for view in ("v_part", "v_affective_state")]
+    assert len(views[0]) == NUMBER and views[1]
+    engine.close()
+    to_version_7(index(paths))
+    assert query(paths, "SELECT DISTINCT form FROM content") == [(1,)]
+    store = engine.open(ALICE)
+    assert picture(store) == before and verify(paths) == []
+    assert store.modernize(lambda: False) == 0 and store.repair("reparse") == 0
+    assert [query(paths, f"SELECT * FROM {view}") for view in ("v_part", "v_affective_state")] == views
+    add(engine, source=message("new"), account=ALICE)
+    assert query(paths, "SELECT form FROM content ORDER BY id") == [(1,)] * NUMBER + [(2,)]
+    assert store.affect(1) is not None
+    store.remove(store.mailbox("INBOX").id, [1])
+    assert store.affect(1) is None and query(paths, "SELECT count(*) FROM affective_state") == [(NUMBER - 1,)]
+
+
+def test_the_steps_make_what_a_new_database_has(engine: SqliteEngine, paths: Paths) -> None:
+    names = "SELECT type, name, tbl_name FROM sqlite_master ORDER BY name"
+    columns = "SELECT m.name, i.name, i.type FROM sqlite_master m, pragma_table_info(m.name) i ORDER BY 1, 2"
+    texts = (
+        "SELECT name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')"
+        " OR name IN ('affect', 'vocabulary', 'bulk', 'muted') ORDER BY name"
+    )
+    new = [query(paths, asked) for asked in (names, columns, texts)]
+    engine.close()
+    for older in (to_version_7, to_version_6):
+        older(index(paths))
+        assert engine.open(ALICE).modseq()
+        engine.close()
+        assert [query(paths, asked) for asked in (names, columns, texts)] == new

@@ -37,8 +37,10 @@ BREAKS: list[tuple[str, str, Break]] = [
     (
         "parts",
         "parts",
-        lambda home, db: db.execute("UPDATE content SET parts = replace(parts, '11', '99999') WHERE id = 1"),
+        lambda home, db: db.execute("UPDATE content SET header_size = 99999 WHERE id = 1"),
     ),
+    ("no bulk", "parts", lambda home, db: db.execute("DELETE FROM bulk WHERE content = 1")),
+    ("another form", "parts", lambda home, db: db.execute("UPDATE content SET form = 9 WHERE id = 1")),
     ("no parts", "parts", lambda home, db: db.execute("UPDATE content SET parts = 'x' WHERE id = 1")),
     (
         "zombie",
