@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from echomox.delivery.forward import Forwarder
 from echomox.delivery.policy import AddressRules
 from echomox.delivery.srs import Srs, load_keys
+from echomox.delivery.subjectpass import SubjectPass
 from echomox.ipc.queuebell import QueueBell
 from echomox.log import logger
 from echomox.queue.routes import ways_of
@@ -35,7 +36,8 @@ class SendOn:
         self.srs: Srs = load_keys(worker.paths.data)
         forwarder = Forwarder(self.spool, self.srs, worker.paths.spool, logger("delivery"), self.bell.ring)
         self.arrivals = Arrivals(worker.paths.data / REPORTS, logger("reports"), worker.count)
-        self.rules = AddressRules(worker, resolver, forwarder, arrivals=self.arrivals)
+        subject_pass = SubjectPass(worker.paths.data, logger("delivery"))
+        self.rules = AddressRules(worker, resolver, forwarder, arrivals=self.arrivals, subject_pass=subject_pass)
 
     async def close(self) -> None:
         if self._own:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from echomox.config.names import base_local, domain_key, split_address
 from echomox.config.patterns import BadPattern, pattern
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MEMBERS = 1000
 FORWARDS = 20
+OTHER_USES = frozenset({"inbox", "drafts", "sent", "archive", "trash", "junk", "rejects"})
 Place = tuple[str | int, ...]
 
 
@@ -151,12 +153,28 @@ def _account(
         reader.problem((*path, "queue_mailbox"), "the Inbox cannot be it; name a mailbox of its own, as Outbox")
     elif trouble := _mailbox(account.queue_mailbox):
         reader.problem((*path, "queue_mailbox"), trouble)
+    if account.introbox:
+        account = replace(account, introbox=_introbox(reader, (*path, "introbox"), account))
     rules = tuple(
         _ruleset(reader, (*path, "rulesets", place), rule) for place, rule in enumerate(account.rulesets)
     )
     if not (forward or refuse or rules):
         return account
     return replace(account, forward=forward, refuse=tuple(refuse), rulesets=rules)
+
+
+def _introbox(reader: Reader, path: Place, account: Account) -> str:
+    """The name of the mailbox of strangers, in the form in which the store keeps it."""
+    name = normalize("NFC", account.introbox)
+    trouble = _mailbox(name)
+    if name.lower() in OTHER_USES or name == account.queue_mailbox:
+        trouble = f'"{name}" is there for other mail; name a mailbox of its own, as Introductions'
+    elif name.startswith("#") or set(name) & {"*", "%"} or not name.isprintable():
+        trouble = f'"{name[:80]}": no * and %, no control characters, and no # at the beginning'
+    if trouble:
+        reader.problem(path, trouble)
+    first, *rest = name.split("/")
+    return "/".join(["INBOX" if first.upper() == "INBOX" else first, *rest])
 
 
 def _ruleset(reader: Reader, path: Place, rule: Ruleset) -> Ruleset:

@@ -26,6 +26,7 @@ from echomox.config.outbound import check_mta_sts, check_outbound
 from echomox.config.queuechecks import check_queue
 from echomox.config.reportchecks import check_report_addresses, check_report_sender, check_reports
 from echomox.config.schema import Account, Certificate, Domain, Dynamic, Listeners, MailAuth, Static, Tls
+from echomox.config.schema_dynamic import FILTER_PARTS, MOST_WEIGHT
 from echomox.config.senderlists import check_senders
 from echomox.log import LEVELS
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from echomox.config.load import Reader
 
 SEPARATORS = "+-_.=#!~^"
+NUMBER = re.compile("[0-9]{1,6}([.][0-9]{1,6})?")
 FIELD_NAME = re.compile("[!-9<>-~]{1,76}")  # RFC 5322 3.6.8, without what would break a tag list
 
 
@@ -305,6 +307,14 @@ def _domain(reader: Reader, path: tuple[str | int, ...], domain: Domain) -> Doma
     return replace(domain, dkim=tuple(keys), alias_of=alias_of, mta_sts=mta_sts)
 
 
+def weight_trouble(text: str) -> str:
+    """What is wrong with an item of `junk_filter.weights`; "" for nothing."""
+    part, _, weight = text.partition("=")
+    if part in FILTER_PARTS and NUMBER.fullmatch(weight) and float(weight) <= MOST_WEIGHT:
+        return ""
+    return f'"{text}" is no weight, as "affect=0.1", from 0 to {MOST_WEIGHT:g}, of {", ".join(FILTER_PARTS)}'
+
+
 def _account(reader: Reader, name: str, account: Account, domains: dict[str, Domain], taken: dict[str, str]) -> None:
     path = ("accounts", name)
     if account.junk_filter.junk > account.junk_filter.reject:
@@ -312,6 +322,9 @@ def _account(reader: Reader, name: str, account: Account, domains: dict[str, Dom
             (*path, "junk_filter"),
             f"junk ({account.junk_filter.junk}) may not be above reject ({account.junk_filter.reject})",
         )
+    for place, text in enumerate(account.junk_filter.weights):
+        if trouble := weight_trouble(text):
+            reader.problem((*path, "junk_filter", "weights", place), trouble)
     for place, fingerprint in enumerate(account.client_certificates):
         here: tuple[str | int, ...] = (*path, "client_certificates", place)
         if len(fingerprint) != 64 or set(fingerprint) - set("0123456789abcdef"):

@@ -1,7 +1,8 @@
 """What an account's mailboxes say of the messages that are put into them, by their names (F07).
 
 `junk_mailbox`, `neutral_mailbox` and `notjunk_mailbox` of the account are asked in this order; the first that fits
-holds. Where two of them are set and none fits, it is what the third would say.
+holds. Where two of them are set and none fits, it is what the third would say. The `introbox` comes before all: what is
+there waits for the user's word (F14), which is to move it elsewhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from echomox.config.schema import Account
 from echomox.config.snapshot import Snapshot
 
 LABELS = ("spam", "", "ham")
+WAITS = "waits"
 
 
 class Host(Protocol):
@@ -21,7 +23,10 @@ class Host(Protocol):
 
 
 def opinion(account: Account, mailbox: str) -> str | None:
-    """"spam", "ham", "" for neither; None when the options say nothing. Expressions were tried when they were read."""
+    """"spam", "ham", "" for neither, "waits" of the introbox; None when the options say nothing. Expressions were tried
+    when they were read."""
+    if mailbox and mailbox == account.introbox:
+        return WAITS
     options = (account.junk_mailbox, account.neutral_mailbox, account.notjunk_mailbox)
     if not any(options):
         return None

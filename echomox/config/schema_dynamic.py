@@ -128,6 +128,11 @@ class Domain:
     routes: tuple[Route, ...] = option((), "Routes for mail from senders at this domain.")
 
 
+FILTER_PARTS = ("bayes", "ngrams", "esn", "membranes", "affect", "reputation", "auth")
+"""The stages of the filter, of which each has a weight."""
+MOST_WEIGHT = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class JunkFilter:
     mode: str = option(
@@ -179,11 +184,24 @@ class JunkFilter:
         low=0.1,
         high=1,
     )
+    weights: tuple[str, ...] = option(
+        (),
+        'Weights of parts in the combination, from 0 to 2, that hold in place of those learned: "affect=0" leaves a '
+        f"part out. Parts: {', '.join(FILTER_PARTS)}.",
+    )
     reject_code: str = option(
         "550",
         "How mail is refused for what is in it: 550 for ever, or 451 for now, so that a real sender gets word from "
         "his server after some days.",
         choices=("550", "451"),
+    )
+    subject_pass_days: int = option(
+        0,
+        "Tell who is refused (550) for what is in a mail to this account alone a token: the mail is let in when it "
+        "comes again from the same address in From with the token in its subject, for so many days. It does not help "
+        "against DMARC, lists and rules. 0: no tokens, and those told before are good no more.",
+        low=0,
+        high=365,
     )
 
 
@@ -278,6 +296,12 @@ class Account:
         "Of the others, those where they get $NotJunk and are learnt as ham. When two of the three options are "
         "set, the "
         "third stands for all other mailboxes.",
+    )
+    introbox: str = option(
+        "",
+        'A mailbox, as "Introductions", for mail that the filter puts into the Inbox but that comes from a stranger: '
+        "the account has not written to its author and has no ham of the author's. To move a message from there to "
+        "another mailbox that is not Junk or Trash says that it is ham, and makes the author known. Empty: none.",
     )
     junk_filter: JunkFilter = option(JunkFilter, "Its spam filter.")
     rulesets: tuple[Ruleset, ...] = option((), "Rules for its mail.")

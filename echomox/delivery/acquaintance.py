@@ -7,12 +7,16 @@ verdict depends on the request alone; whether the name is to be believed is for 
 
 from __future__ import annotations
 
+import re
+
 from echomox.dns.types import canonical_name
+from echomox.ipc.schema import Verdict
 from echomox.message.address import address_text, mailboxes, parse_addresses
 from echomox.message.header import read_fields
 from echomox.store.engine import Engine, StoreError
 
 EVIDENCE = ("correspondent", "yes")
+_HAM = re.compile(r" ([0-9]+)/[0-9]+\Z")
 
 
 def author(header: bytes) -> str:
@@ -30,3 +34,13 @@ def acquainted(engine: Engine, account: str, address: str) -> bool:
         return bool(address) and bool(engine.open(account).correspondents([address]))
     except StoreError:
         return False
+
+
+def said_of_author(verdict: Verdict) -> tuple[str, int]:
+    """What the reputation stage said: its first word ("written", "friend", "allow", "block", "from", "domain", …;
+    "stranger" and "untrained" of nobody known, "" when it was not asked), and how many ham it knew."""
+    for item in verdict.evidence:
+        if item.stage == "reputation" and item.reasons:
+            found = _HAM.search(item.reasons[0])
+            return item.reasons[0].partition(" ")[0], int(found[1]) if found else 0
+    return "", 0

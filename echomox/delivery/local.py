@@ -470,6 +470,8 @@ NOT_FILTERED = Decision("inbox", "not-filtered", b"")
 """Mail of our own users."""
 FILTER_OFF = Decision("inbox", "filter-off", b"")
 FORGED = forged()
+DIGITS = 4
+"""Of probabilities and weights in what the store keeps."""
 
 
 def exempt(ruling: Ruling) -> bool:
@@ -513,11 +515,22 @@ def refusal_reply(placed: Sequence[Placement]) -> Reply:
 
 
 def verdict_json(place: str, reason: str, verdict: Verdict | None) -> str:
-    """What the store keeps with the message; "" when nothing was classified."""
+    """What the store keeps with the message; "" when nothing was classified. Probabilities as X-EchoMox-Verdict shows
+    them: what the store is told twice it keeps once."""
     if verdict is None:
         return ""
     shown = {"place": place, "reason": reason, **dict(zip(_VERDICT, _of_verdict(verdict)))}
-    shown["evidence"] = [dict(zip(_EVIDENCE, _of_evidence(item))) for item in verdict.evidence]
+    shown["probability"] = round(verdict.probability, DIGITS)
+    if verdict.acts is not None:
+        shown["acts"] = round(verdict.acts, DIGITS)
+    shown["evidence"] = [
+        {
+            **dict(zip(_EVIDENCE, _of_evidence(item))),
+            "probability": round(item.probability, DIGITS),
+            "weight": round(item.weight, DIGITS),
+        }
+        for item in verdict.evidence
+    ]
     return json.dumps(shown)
 
 

@@ -4,7 +4,8 @@
     whole message   a loop of ours; a sender whose domain takes no mail (RFC 7505)
     destination     reports at addresses for them, which no filter keeps out (S28)
                     rulesets (S38-S41), members-only lists, stricter thresholds (F12)
-    the end         rejects to a mailbox, 451 for 550 (F15), the wait of strangers (S42), DNS lists (F17)
+    the end         rejects to a mailbox, 451 for 550 (F15), the wait of strangers (S42), DNS lists (F17),
+                    tokens in subjects (F16, `subjectpass`), strangers apart (F14, `introbox`)
     sending on      what is not junk, by the queue (S33)
 
 DNS lists are asked, and strangers wait, only for mail that would be accepted. A stranger is a sender of whom the
@@ -25,10 +26,14 @@ from echomox.config.schema import JunkFilter, Ruleset
 from echomox.config.snapshot import Group, Snapshot
 from echomox.delivery.dnsbl import DnsLists
 from echomox.delivery.forward import Forwarder
+from echomox.delivery.introbox import REASON as INTRODUCED
+from echomox.delivery.introbox import mailbox_for
 from echomox.delivery.lists import comes_back, is_member
 from echomox.delivery.local import Destination, Host
 from echomox.delivery.placement import Decided, Facts, Placement, Ruling
 from echomox.delivery.rulesets import Seen, is_addressed, look, matching, proves, same_address
+from echomox.delivery.subjectpass import REASON as PASSED
+from echomox.delivery.subjectpass import SubjectPass
 from echomox.dns.types import DnsError, Resolver
 from echomox.errors import Reply
 from echomox.filter.decide import fold
@@ -59,7 +64,7 @@ class Arrivals(Protocol):
 
 class AddressRules:
     """One per worker. forwarder None: nothing is sent on here, and there must be nothing to send. arrivals None:
-    reports are kept as any mail is."""
+    reports are kept as any mail is. subject_pass None: no tokens."""
 
     def __init__(
         self,
@@ -69,8 +74,10 @@ class AddressRules:
         clock: Clock = SYSTEM,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         arrivals: Arrivals | None = None,
+        subject_pass: SubjectPass | None = None,
     ) -> None:
         self._arrivals = arrivals
+        self._subject_pass = subject_pass
         self._host = host
         self._resolver = resolver
         self._forwarder = forwarder
@@ -164,7 +171,20 @@ class AddressRules:
         placed = [self._place(facts, ruling, one) for ruling, one in zip(rulings, decided)]
         if not facts.mail.login and facts.mail.remote_ip:
             await self._ask(facts, rulings, decided, placed)
+            self._offer(facts, rulings, decided, placed)
+        for place, (ruling, one) in enumerate(zip(rulings, decided)):
+            if introbox := mailbox_for(facts, ruling, one, placed[place]):
+                reason = ",".join(filter(None, (placed[place].reason, INTRODUCED)))
+                placed[place] = replace(placed[place], mailbox=introbox, reason=reason)
         return [_shown(placement, one) for placement, one in zip(placed, decided)]
+
+    def _offer(
+        self, facts: Facts, rulings: Sequence[Ruling], decided: Sequence[Decided], placed: list[Placement]
+    ) -> None:
+        """Tells a token, where all refuse and one may be told."""
+        reply = self._subject_pass and self._subject_pass.offer(facts, rulings, decided, placed)
+        if reply:
+            placed[:] = [replace(placement, reply=reply) for placement in placed]
 
     async def _ask(
         self, facts: Facts, rulings: Sequence[Ruling], decided: Sequence[Decided], placed: list[Placement]
@@ -191,6 +211,9 @@ class AddressRules:
             # A list that refuses is not in anyone's Junk.
             return Placement("reject", ruling.mailbox, ruling.reason, ruling.refusal, keep=to.keep and not to.via)
         reason = ",".join(filter(None, (decision.reason, ruling.reason)))
+        passed = self._subject_pass and decision.place != "inbox" and self._subject_pass.passes(facts, ruling, one)
+        if passed:
+            return Placement("inbox", ruling.mailbox, f"{reason},{PASSED}", keep=keep)
         if decision.place != "reject":
             return Placement(decision.place, ruling.mailbox, reason, keep=keep or decision.place == "junk")
         if ruling.rejects:

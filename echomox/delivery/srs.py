@@ -30,6 +30,8 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 DAY = 86_400
 LOCAL_LIMIT = 64
 FILE = "srs.key"
+LEAST = 16
+"""Bytes of a key."""
 _SRS = re.compile(r"SRS([01])([=+-])(.+)", re.I | re.S)
 
 
@@ -45,8 +47,8 @@ class Srs:
     """keys: the first one signs."""
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
-        if not keys or not all(len(key) >= 16 for key in keys):
-            raise ValueError("an SRS key has at least 16 bytes")
+        if not keys or min(map(len, keys)) < LEAST:
+            raise ValueError(f"an SRS key has at least {LEAST} bytes")
         self._keys = keys
 
     def rewrite(self, sender: str, domain: str, now: float) -> str:
@@ -138,7 +140,11 @@ def _check_age(stamp: str, now: float) -> None:
 def load_keys(directory: Path) -> Srs:
     """With the keys of the data directory, which are made when there are none. Raises OSError; ValueError when the file
     holds no keys."""
-    path = directory / FILE
+    return Srs(keys_at(directory / FILE))
+
+
+def keys_at(path: Path) -> tuple[bytes, ...]:
+    """The keys of a file, one a line, the first one to sign with; a new one when there is no file. Raises as above."""
     try:
         text = path.read_text("ascii")
     except FileNotFoundError:
@@ -146,14 +152,17 @@ def load_keys(directory: Path) -> Srs:
     except UnicodeDecodeError:
         raise ValueError(f"{path} holds no keys") from None
     try:
-        return Srs(tuple(bytes.fromhex(line) for line in text.split()))
+        keys = tuple(bytes.fromhex(line) for line in text.split())
     except ValueError:
-        raise ValueError(f"{path} holds no keys: they are lines of at least 32 hexadecimal digits") from None
+        keys = ()
+    if not keys or min(map(len, keys)) < LEAST:
+        raise ValueError(f"{path} holds no keys: they are lines of at least {2 * LEAST} hexadecimal digits")
+    return keys
 
 
 def _make(path: Path) -> str:
     """A new key; of several processes that make one at once, the first one's holds."""
-    scratch = path.with_name(f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -168,7 +177,7 @@ def _make(path: Path) -> str:
         scratch.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)  # an address that a lost key has signed could not be undone
+        os.fsync(directory)  # what a lost key has signed could not be undone
     finally:
         os.close(directory)
     return path.read_text("ascii")

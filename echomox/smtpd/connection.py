@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiosmtpd.smtp import SMTP, Session
 
+from echomox.delivery.subjectpass import hidden
 from echomox.errors import Reply
 from echomox.log import DEBUG, TRACE, Log, new_cid
 from echomox.net.listen import peer_ip
@@ -144,7 +145,7 @@ class Connection(SMTP, ABC):
 
     def _trace(self, out: list[bytes]) -> None:
         for reply in out:
-            shown = b"334 ***" if reply.startswith(b"334 ") else reply.rstrip(b"\r\n")
+            shown = b"334 ***" if reply.startswith(b"334 ") else hidden(reply.rstrip(b"\r\n"))
             self.log.trace("reply", text=shown.decode("utf-8", "replace"))
 
     def close(self, reply: Reply | None = None) -> None:

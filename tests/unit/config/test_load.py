@@ -163,6 +163,10 @@ DYNAMIC_PROBLEMS = {
     A + "[accounts.ann.junk_filter]\njunk = 0.9\n": (
         "2: accounts.ann.junk_filter: junk (0.9) may not be above reject (0.8)"
     ),
+    A + '[accounts.ann.junk_filter]\nweights = ["affect=0", "odd=1"]\n': (
+        '3: accounts.ann.junk_filter.weights[1]: "odd=1" is no weight, as "affect=0.1", from 0 to 2, of bayes, ngrams, '
+        "esn, membranes, affect, reputation, auth"
+    ),
     A + '[accounts."../x"]\n': (
         '2: accounts."../x": not an account name; 1 to 64 of a-z 0-9 . _ - beginning with a letter or digit'
     ),

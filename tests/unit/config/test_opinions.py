@@ -32,6 +32,12 @@ def test_the_first_that_fits_holds_and_two_leave_the_rest_to_the_third(options, 
     assert opinion(account, mailbox) == expected
 
 
+@pytest.mark.parametrize("mailbox, expected", [("New", "waits"), ("Spam", "spam"), ("INBOX", None), ("", None)])
+def test_the_mailbox_of_strangers_waits(mailbox, expected):
+    assert opinion(Account(introbox="New", junk_mailbox="^(spam|new)"), mailbox) == expected
+    assert opinion(Account(junk_mailbox="^(spam|new)"), "New") == "spam"
+
+
 @pytest.mark.parametrize("key", ["junk_mailbox", "neutral_mailbox", "notjunk_mailbox"])
 def test_what_is_no_expression_is_refused(key):
     text = f'[accounts.mjl]\n{key} = "(a"\n'

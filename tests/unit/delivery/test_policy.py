@@ -17,6 +17,7 @@ from echomox.delivery.policy import AddressRules
 from echomox.delivery.srs import Srs
 from echomox.dns.fake import FakeResolver
 from echomox.filter.decide import decide
+from echomox.filter.training import envelope_of
 from echomox.ipc.schema import Evidence, Verdict
 from tests.unit.delivery.world import auth, facts, snapshot, source, to
 from tests.unit.smtpd.support import QUIET
@@ -144,6 +145,8 @@ def test_a_forwarder_is_exempt_and_its_signs_say_nothing():
     world.go("ann@a.test", tls="", checked=auth(spf="b.example", iprev="fail"))
     (ruling,) = world.rulings
     assert ruling.forwarder and ruling.junk_filter.junk == 0.3
+    peer = b"Received: from x ([192.0.2.1]) by y with SMTP;\r\n"
+    assert envelope_of(peer).remote_ip and not envelope_of(peer + world.placed[0].header).remote_ip  # nor when learnt
 
 
 # -- F12, F15

@@ -39,9 +39,18 @@ def test_the_store_gives_the_ten_values_of_the_judged_message(tmp_path):
 def test_the_json_of_a_verdict_has_all_its_fields_in_their_order():
     evidence = (Evidence("bayes", 0.5, 1.25, ("a", 'b"ä')), Evidence("auth", 0.1, 0.0, ()))
     for verdict in (
-        Verdict("u0", 8.9e-05, evidence, "all", 1000, 0.25, (0.0, 1.5, -2.0)),
+        Verdict("u0", 0.0001, evidence, "all", 1000, 0.25, (0.0, 1.5, -2.0)),
         Verdict("u0", 0.0, (), "fallback", 0),
     ):
         expected = json.dumps({"place": "junk", "reason": "why", **asdict(verdict)})
         assert verdict_json("junk", "why", verdict) == expected
     assert verdict_json("inbox", "why", None) == ""
+
+
+def test_the_json_of_a_verdict_has_the_digits_of_its_header():
+    evidence = (Evidence("bayes", 0.99746975831, 0.76505399, ("x",)),)
+    verdict = Verdict("u0", 0.99458566, evidence, "all", 7, 0.58634016)
+    told = json.loads(verdict_json("junk", "why", verdict))
+    header = decide(JunkFilter(), verdict).header
+    assert b"p=%.4f;" % told["probability"] in header and b"bayes=%.4f*" % told["evidence"][0]["probability"] in header
+    assert (told["probability"], told["acts"], told["evidence"][0]["weight"]) == (0.9946, 0.5863, 0.7651)
