@@ -109,6 +109,7 @@ COUNTERS = (
     "learned_spam",
     "learned_ham",
     "unlearned",
+    "filter_alarms",
     "texts_indexed",
     "queue_delivered",
     "queue_deferred",

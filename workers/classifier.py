@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from workers.base import Worker
 
 BATCH = 32
+"""All that waits is best for the slowest answers too: in a simulation with measured times, at half load and above,
+smaller batches made the queue longer, for each costs more, and the shortest messages first changed nothing."""
 MOST_WAITING = 1024
 MOST_ACCOUNTS = 1000
 RUBBISH = 200_000

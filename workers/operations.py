@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from echomox.errors import ConfigError
-from echomox.store.engine import REPAIRS, StoreError
+from echomox.store.engine import REPAIRS, FlagOp, StoreError
 from workers import operations_access as access
 from workers import operations_addresses as addresses
 from workers import operations_config as config
@@ -114,8 +114,14 @@ OPERATIONS = (
     Operation("message.show", mail.message_show, _MESSAGE),
     Operation("message.parts", mail.message_parts, _MESSAGE),
     Operation("message.affect", mail.message_affect, _MESSAGE),
+    Operation("message.mute", partial(mail.mute, FlagOp.ADD), _MESSAGE),
+    Operation("message.unmute", partial(mail.mute, FlagOp.REMOVE), _MESSAGE),
     Operation("message.raw", mail.message_raw, {**_MESSAGE, "offset": int, "length": int}),
-    Operation("filter.explain", filters.explain, {**_MESSAGE, "membranes?": bool, "esn?": bool, "affect?": bool}),
+    Operation(
+        "filter.explain",
+        filters.explain,
+        {**_MESSAGE, "membranes?": bool, "esn?": bool, "affect?": bool, "timing?": bool},
+    ),
     Operation("filter.state", filters.state, {"account": str}),
     Operation("filter.stats", filters.stats, {"account": str}),
     Operation("filter.word", filters.word, {"account": str, "word": str}),
@@ -180,7 +186,7 @@ CHANGES = frozenset(
     if operation.name in queue.CHANGES
     or operation.name.rpartition(".")[2] in REPAIRS
     or operation.name.rpartition(".")[2]
-    in ("add", "remove", "set", "set-password", "members", "end", "reload", "loglevels")
+    in ("add", "remove", "set", "set-password", "members", "end", "reload", "loglevels", "mute", "unmute")
 )
 """Those that may change something: each is logged."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echomox.config.opinions import opinions
+from echomox.config.senderlists import filter_of
 from echomox.delivery.authcheck import MailChecks
 from echomox.delivery.authlog import FILE as AUTHLOG_FILE
 from echomox.delivery.authlog import AuthLog
@@ -73,7 +74,7 @@ async def run(worker: Worker) -> None:
     )
     await bells.start()
     await classifiers.start()
-    judge = fallback_judge(worker.paths.accounts, lambda name: worker.snapshot().account(name).junk_filter, worker.log)
+    judge = fallback_judge(worker.paths.accounts, lambda name: filter_of(worker.snapshot().dynamic, name), worker.log)
 
     def fallback(request: Classify) -> Sequence[Verdict]:
         return judge.verdicts(request, worker.paths.spool)

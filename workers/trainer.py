@@ -4,7 +4,7 @@ fills the learned parts of accounts whose junk.db is older than they are.
 It hears all bells; each `learn_interval` it looks into the outbox of the accounts that rang. Bells can be
 lost, so all accounts are looked at when it starts, when the notifier comes back, and every `SCAN` seconds,
 and `RETRY` seconds after trouble.
-learn.sock answers `Learned` (how far an account has come) and `Retrain`.
+learn.sock answers `Learned` (how far an account has come) and `Retrain`, of which it tells how far it is.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echomox.config.schema import JunkFilter
+from echomox.dns.psl import load as load_suffixes
+from echomox.filter.alarm import Watch
 from echomox.filter.desk import BATCH, Applied, Desk, mend, state
 from echomox.filter.learners import Method, with_prior
-from echomox.filter.stages import membranes, with_own
+from echomox.filter.lexicon import lexicon
+from echomox.filter.stages import esn, membranes, with_own
 from echomox.filter.weights import DIRECTORY, StateFile, mend_state, publish, record, share
 from echomox.ipc.bells import Bells
 from echomox.ipc.channel import Link, Server
 from echomox.ipc.frame import Frame
-from echomox.ipc.schema import Failed, Learned, LearnState, Retrain
+from echomox.ipc.schema import Failed, Learned, LearnState, Retrain, Retraining
 from echomox.log import Log, logger
 from echomox.store import open_engine
 from echomox.store.engine import AccountStore, Engine, NoSuchAccount, StoreError
@@ -144,10 +147,12 @@ class Trainer:
         """Closes the files of accounts."""
         self.desk.close()
 
-    async def _retrain(self, store: AccountStore) -> None:
+    async def _retrain(self, store: AccountStore, asking: Link | None = None) -> None:
         """Everything the account has learned, anew; others wait for it, the heartbeat does not."""
         for done, of in self.desk.retraining(store, self._settings(store.name)):
             self._log.debug("retraining", account=store.name, done=done, of=of)
+            if asking:
+                asking.send(Retraining(store.name, done, of))
             await asyncio.sleep(0)
 
     def _tell(self, account: str, spam: int, ham: int, unlearned: int) -> None:
@@ -172,7 +177,8 @@ class Trainer:
             async with self._busy:
                 store = self._engine.open(message.account)
                 if isinstance(message, Retrain):
-                    await self._retrain(store)
+                    await self._retrain(store, link)
+                    self._learned(store.name)
                 answer = state(store, self._accounts)
         except NoSuchAccount:
             answer = Failed("no such account")
@@ -180,6 +186,15 @@ class Trainer:
             self._log.exception("request failed", account=message.account)
             answer = Failed(f"error {type(error).__name__}")
         link.send(answer, request)
+
+
+def warm() -> None:
+    """Makes what would otherwise be made with the first lesson, as far as the supervisor has not made it for all; what
+    lives then is left out of the search for cycles. The processes that read ahead have it too."""
+    load_suffixes()
+    lexicon()
+    esn.seed_weights()
+    settle()
 
 
 async def run(worker: Worker) -> None:
@@ -197,8 +212,11 @@ async def run(worker: Worker) -> None:
     shared = publish(reservoir, worker.weights, log)
     states = StateFile(reservoir)
 
+    watch = Watch(worker.paths.accounts, log, worker.count)
+
     def learned(account: str) -> None:
         record(states, worker.paths.accounts, account, settings(account))
+        watch.look(account)
 
     rules = membranes.rules_of(worker.static.filter.rules)
     method = Method(with_prior(shared.prior), with_own(membranes.stage(lambda: rules)))
@@ -208,7 +226,7 @@ async def run(worker: Worker) -> None:
     bells.listen_to_all(trainer.rung)
     await bells.start()
     await trainer.server.serve(worker.listeners["learn"])
-    settle()
+    warm()
     worker.ready()
     learning = asyncio.create_task(trainer.run(worker.static.filter.learn_interval))
     await worker.stopping()

@@ -15,6 +15,7 @@ DETAILS = {
     "membranes": "the tree of membranes and every rule that fired",
     "esn": "what the network was given, chunk by chunk, and its states",
     "affect": "what the message feels like",
+    "timing": "how long each part takes for it",
 }
 LARGEST = 100 * 1024 * 1024  # bytes of a file to explain
 
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("--account", help="whose filter (default: the first account)")
     for name, text in DETAILS.items():
         explain.add_argument(f"--{name}", action="store_true", help=f"show {text} (--json has it always)")
-    explain.add_argument("--plot", metavar="DIR", help="draw what the network reads and its states, as SVG and PNG")
+    explain.add_argument("--plot", metavar="DIR", help="draw all of it, as SVG and PNG files there")
     commands.add("stats", run_stats, "show what an account's filter was trained with").add_argument("account")
     commands.add("state", run_state, "show an account's reservoir and the state of its neurons").add_argument("account")
     word = commands.add("word", run_word, "show how often a word was in ham and in spam")
@@ -59,18 +60,20 @@ def run_word(args: argparse.Namespace) -> int:
 
 def run_explain(args: argparse.Namespace) -> int:
     account = args.account or _first_account(args)
-    wanted = [name for name in DETAILS if args.json or getattr(args, name) or (name == "esn" and args.plot)]
+    shown = [name for name in DETAILS if args.json or getattr(args, name)]
+    wanted = [*DETAILS] if args.plot else shown
     if args.message.isdigit() and not Path(args.message).exists():
         answer = ask(args, "filter.explain", account=account, id=int(args.message), **dict.fromkeys(wanted, True))
     else:
         answer = _explain_bytes(args, account, _content(args.message), wanted)
     if args.plot:
         from echomox.filter import plots
+        from echomox.filter.drawings import drawings
 
-        written = plots.write(Path(args.plot), plots.trace(answer["esn"]))
+        written = plots.write(Path(args.plot), drawings(answer))
         filter_trials.told_plots(Path(args.plot), written)
-        if not (args.json or args.esn):
-            del answer["esn"]
+        for name in set(wanted) - set(shown):
+            del answer[name]
     return show(args, answer, explained(answer))
 
 
@@ -91,12 +94,14 @@ def _content(name: str) -> bytes:
 def _explain_bytes(args: argparse.Namespace, account: str, data: bytes, wanted: list[str]) -> dict[str, Any]:
     """In this process, as the owner of the data: a file may be larger than a request to the server."""
     from echomox.cli.control import own_site
-    from workers.operations_filter import explain_bytes
+    from echomox.filter.ahead import Raw
+    from echomox.filter.features import Envelope
+    from workers.operations_filter import explain_message
     from workers.refused import Refused
 
     site = own_site(find(args))
     try:
-        return explain_bytes(site, account, data, wanted)
+        return explain_message(site, account, Raw(data, Envelope()), wanted)
     except Refused as error:
         raise CommandError(str(error)) from None
     finally:

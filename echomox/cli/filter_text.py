@@ -14,7 +14,13 @@ def explained(answer: dict[str, Any]) -> list[str]:
         f"{answer['place']}: P(spam) {answer['probability']:.4f} for {answer['account']}, {answer['reason']}",
         f"trained with {answer['learned']} messages; stages: {answer['parts']}",
     ]
+    then = answer.get("delivered")
+    if then:
+        lines.append(f"when it came: {then['place']}: P(spam) {then['probability']:.4f}, {then['reason']}")
     lines += ["", *map(_stage, answer["stages"])]
+    if answer.get("checks"):
+        checks = [f"{item['method']}={item['result']} {item['log_odds']:+.1f}" for item in answer["checks"]]
+        lines += ["", "checks of the delivery, with their log-odds: " + ", ".join(checks)]
     words = answer["words"]
     lines += ["", f"words: {words['tokens']} in the message, {words['known']} known to this account"]
     for side in ("spam", "ham"):
@@ -24,7 +30,7 @@ def explained(answer: dict[str, Any]) -> list[str]:
             lines += [f"  towards {side}:", *("    " + line for line in table)]
     for name, group in answer["features"].items():
         lines += ["", f"{name}:", *("  " + line for line in _group(group))]
-    for name, told in (("membranes", membranes), ("esn", _esn), ("affect", _affect)):
+    for name, told in (("membranes", membranes), ("esn", _esn), ("affect", _affect), ("timing", _timing)):
         if name in answer:
             lines += ["", *told(answer[name])]
     return lines
@@ -59,7 +65,8 @@ def _tree(membranes: list[dict[str, Any]], parent: str, indent: str) -> list[str
 
 def _objects(items: list[dict[str, Any]]) -> str:
     signs = {1: "+", -1: "-"}
-    return ", ".join(f"{item['type']}{signs.get(item['charge'], '')}({item['value']:g})" for item in items) or "nothing"
+    texts = [f"{item['type']}{signs.get(item['charge'], '')}({item['value']:g})~{item['mobility']:g}" for item in items]
+    return ", ".join(text.removesuffix("~1") for text in texts) or "nothing"
 
 
 def _esn(found: dict[str, Any]) -> list[str]:
@@ -76,6 +83,11 @@ def _esn(found: dict[str, Any]) -> list[str]:
 def _affect(found: dict[str, Any]) -> list[str]:
     """The ten fields and the scores, the matched terms by kind, the warning."""
     return ["affect:", *("  " + line for line in pairs({**found, "warning": found["warning"] or "none"}))]
+
+
+def _timing(found: dict[str, float]) -> list[str]:
+    """What a classifier saves by judging messages together is not in it."""
+    return ["timing: microseconds for this message alone", *("  " + line for line in pairs(found))]
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,11 @@ from echomox.cli.console import CommandError, Commands, find, show
 if TYPE_CHECKING:
     from echomox.config.paths import Paths
     from echomox.config.schema import JunkFilter
+    from echomox.filter.context import Stage
 
 BAR = 30
+DELIVERY = ("strict", "reject_code")
+"""Settings that change nothing of what the filter says."""
 RETRAIN_SECONDS = 3600.0
 
 
@@ -24,11 +27,14 @@ def configure(commands: Commands) -> None:
     evaluate.add_argument("corpus", metavar="CORPUS", help="directory with index.tsv, or with spam and ham")
     evaluate.add_argument("--protocol", action="append", metavar="NAME", help="online, delayed, cold, drift, attack")
     evaluate.add_argument("--delay", type=int, default=100, metavar="N", help="delayed: messages until a label comes")
-    evaluate.add_argument("--plots", metavar="DIR", help="write the curves as SVG files there")
+    evaluate.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as leak=0.2")
+    evaluate.add_argument("--rules", default="", metavar="FILE", help="rules for the membranes in place of ours")
+    evaluate.add_argument("--plots", metavar="DIR", help="write the curves as SVG and PNG files there")
     commands.add("serve-json", run_serve_json, "answer one JSON request a line, for your own evaluation")
     replay = commands.add("replay", run_replay, "show what an account's mail would have become under other settings")
     replay.add_argument("account")
     replay.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of junk_filter, as junk=0.4")
+    replay.add_argument("--rules", default="", metavar="FILE", help="rules for the membranes in place of the server's")
     rules = commands.add("rules", run_rules, "check a file of rules for the membranes, and try it on a message")
     rules.add_argument("action", choices=("check",))
     rules.add_argument("file", metavar="FILE", help='"default": those that come with EchoMox')
@@ -39,7 +45,8 @@ def configure(commands: Commands) -> None:
 
 
 def run_eval(args: argparse.Namespace) -> int:
-    from echomox.filter import plots, table
+    from echomox.config.schema import JunkFilter
+    from echomox.filter import figures, plots, table
     from echomox.filter.corpus import CorpusError, load
     from echomox.filter.evaluate import PROTOCOLS, Evaluation, Plan
 
@@ -51,11 +58,15 @@ def run_eval(args: argparse.Namespace) -> int:
         mails = load(Path(args.corpus))
     except (CorpusError, OSError) as error:
         raise CommandError(str(error)) from None
-    report = Evaluation(mails, Plan(protocols, delay=args.delay)).run(_bar)
+    if args.delay < 0:
+        raise CommandError("--delay: 0 or more")
+    settings, stages = _changed(JunkFilter(), args.set), _stages_of(args.rules)
+    plan = Plan(protocols, settings, args.delay, stages=stages)
+    report = Evaluation(mails, plan).run(_bar)
     if args.plots:
         written = plots.write(Path(args.plots), plots.charts(report))
         told_plots(Path(args.plots), written)
-    return show(args, report, table.lines(report))
+    return show(args, figures.plain(report), table.lines(report))
 
 
 def told_plots(directory: Path, written: list[str]) -> None:
@@ -72,6 +83,19 @@ def run_serve_json(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="echomox-filter-") as directory:
         serve(lines_of(sys.stdin.buffer), sys.stdout, Path(directory), JunkFilter())
     return 0
+
+
+def _stages_of(file: str) -> tuple[Stage, ...]:
+    """With the rules of that file for the membranes, "" for those that come with EchoMox."""
+    from echomox.errors import ConfigError
+    from echomox.filter.stages import membranes, with_own
+    from echomox.filter.stages.membranes import rules_of
+
+    try:
+        rules = rules_of(file)
+    except ConfigError as error:
+        raise CommandError(str(error)) from None
+    return with_own(membranes.stage(lambda: rules))
 
 
 def run_rules(args: argparse.Namespace) -> int:
@@ -100,21 +124,27 @@ def run_rules(args: argparse.Namespace) -> int:
 
 def run_replay(args: argparse.Namespace) -> int:
     from echomox.cli.control import own_site
+    from echomox.config.senderlists import filter_of
+    from echomox.filter import figures
     from echomox.filter.replay import replay
     from echomox.log import logger
     from workers.refused import Refused
 
     site = own_site(find(args))
     try:
-        now = site.account(args.account).junk_filter
+        site.account(args.account)
+        now = filter_of(site.dynamic(), args.account)
         then = _changed(now, args.set)
         store = site.store(args.account)
-        found = replay(store, site.paths.accounts, (now, then), logger("filter"), lambda a, b: _bar("replay", a, b))
+        ours = site.static().filter.rules
+        stages = _stages_of(ours), _stages_of(args.rules or ours)
+        both, accounts = (now, then), site.paths.accounts
+        found = replay(store, accounts, both, logger("filter"), lambda a, b: _bar("replay", a, b), stages)
     except Refused as error:
         raise CommandError(str(error)) from None
     finally:
         site.close()
-    return show(args, found, _replay_text(found))
+    return show(args, figures.plain(found), _replay_text(found))
 
 
 def _replay_text(found: dict[str, Any]) -> list[str]:
@@ -128,8 +158,10 @@ def _replay_text(found: dict[str, Any]) -> list[str]:
 
 
 def _changed(now: JunkFilter, changes: list[str]) -> JunkFilter:
-    """The settings with NAME=VALUE put in; of the type the setting has."""
+    """The settings with NAME=VALUE put in, of the type each has; those that only a delivery knows are refused."""
     from dataclasses import fields, replace
+
+    from echomox.config.checks import weight_trouble
 
     values: dict[str, Any] = {}
     known = {item.name: item for item in fields(now)}
@@ -137,6 +169,8 @@ def _changed(now: JunkFilter, changes: list[str]) -> JunkFilter:
         name, _, text = change.partition("=")
         if name not in known:
             raise CommandError(f"no setting {name}; there are {', '.join(known)}")
+        if name in DELIVERY:
+            raise CommandError(f"{name} works at a delivery; what it would change is not to be seen here")
         old = getattr(now, name)
         limits = known[name].metadata
         try:
@@ -148,6 +182,9 @@ def _changed(now: JunkFilter, changes: list[str]) -> JunkFilter:
         number = values[name]
         if isinstance(number, int | float) and not (limits.get("low", number) <= number <= limits.get("high", number)):
             raise CommandError(f"{name}: from {limits.get('low')} to {limits.get('high')}")
+    for weight in values.get("weights", ()):
+        if trouble := weight_trouble(weight):
+            raise CommandError(f"weights: {trouble}")
     return replace(now, **values)
 
 
@@ -171,13 +208,17 @@ def run_retrain(args: argparse.Namespace) -> int:
 async def _ask_trainer(paths: Paths, account: str) -> dict[str, Any] | None:
     """None when no trainer listens."""
     from echomox.ipc.channel import Client
-    from echomox.ipc.schema import Failed, LearnState, Retrain
+    from echomox.ipc.schema import Failed, LearnState, Message, Retrain, Retraining
     from echomox.log import logger
+
+    def told(message: Message) -> None:
+        if isinstance(message, Retraining):
+            _bar("retrain", message.done, message.of)
 
     socket = paths.socket("learn")
     if not socket.exists():
         return None
-    client = Client(socket, "cli", logger("filter"))
+    client = Client(socket, "cli", logger("filter"), told)
     await client.start()
     try:
         if not client.connected:

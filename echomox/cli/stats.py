@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 from echomox.cli.console import CommandError, Commands, ask, find, rows, show
 
 MIB = 1 << 20
+LOOKED_AT = 100
+"""Accounts of which the largest read-out is looked for."""
 KINDS = {"index.db": "index", "fts.db": "full_text", "junk.db": "filter", "words.map": "filter"}
 """What the files of an account's directory are; those behind a database (-wal, -shm) count with it."""
 
@@ -30,8 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run_memory(args: argparse.Namespace) -> int:
     status = ask(args, "status")
-    accounts = len(ask(args, "account.list")["accounts"])
-    answer = figures(status, accounts)
+    names = [one["name"] for one in ask(args, "account.list")["accounts"]]
+    accounts = len(names)
+    answer = figures(status, accounts) | {"reservoir": _reservoir(args, names[:LOOKED_AT])}
     lines = rows(
         ("processes", "count", "MiB", "connections", "KiB per connection"),
         (
@@ -41,7 +44,20 @@ def run_memory(args: argparse.Namespace) -> int:
     )
     total = answer["memory"] / MIB
     lines.append(f"together {total:.1f} MiB; {total / max(accounts, 1):.2f} MiB for each of {accounts} accounts")
+    lines.append(
+        f"of it the reservoir: {answer['reservoir']['weights'] / 1024:.1f} KiB of weights once for all, and in a "
+        f"classifier {answer['reservoir']['account'] / 1024:.1f} KiB for an account at most"
+    )
     return show(args, answer, lines)
+
+
+def _reservoir(args: argparse.Namespace, names: Sequence[str]) -> dict[str, int]:
+    """Bytes. weights: what all processes share; account: the largest read-out of these accounts."""
+    from echomox.filter.weights import DIRECTORY, WEIGHTS
+
+    file = find(args).data / DIRECTORY / WEIGHTS
+    sizes = [ask(args, "filter.stats", account=name)["reservoir"]["ReadOutBytes"] for name in names]
+    return {"weights": file.stat().st_size if file.exists() else 0, "account": max(sizes, default=0)}
 
 
 def kib(service: dict[str, Any]) -> str:

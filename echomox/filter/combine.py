@@ -22,6 +22,8 @@ A part of trust DECIDES or more (a list the user wrote) decides alone.
 WEIGHTS count the words once: the network reads what Bayes reads, and where good words are appended to a spam it is
 deceived least, so the starting weight of Bayes beside it is small.
 
+Weights that the account's settings fix (`junk_filter.weights`) hold in place of those learned, also while it learns.
+
 The learner's state is integers (weights in 2 ** -FRACTION, counts of L in bins), so taking back is exact.
 """
 
@@ -29,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import exp, fsum, log
 from typing import Any, NamedTuple
 
@@ -41,6 +44,7 @@ from echomox.ipc.schema import Evidence
 NAME = "combine"
 LEAST = 1e-7
 """A stage's probability is kept this far from 0 and 1."""
+_MOST = 1.0 - LEAST
 ROUNDED = 5e-5
 """What 0.0000 in the header stands for, and 1 less that."""
 CLIP = 12.0
@@ -89,8 +93,9 @@ class Outcome(NamedTuple):
 
 
 def logit(probability: float) -> float:
-    p = min(max(probability, LEAST), 1.0 - LEAST)
-    return max(-CLIP, min(CLIP, log(p / (1.0 - p))))
+    p = LEAST if probability < LEAST else _MOST if probability > _MOST else probability
+    value = log(p / (1.0 - p))
+    return -CLIP if value < -CLIP else CLIP if value > CLIP else value
 
 
 def sigmoid(value: float) -> float:
@@ -109,25 +114,31 @@ def calibrate(value: float, low: float, high: float) -> float:
 
 
 class Shares(NamedTuple):
-    """names, their inputs x and factors w t / N; total: L without the bias."""
+    """names, their log-odds, inputs x and factors w t / N; total: L without the bias."""
 
     names: list[str]
+    odds: list[float]
     inputs: list[float]
     factors: list[float]
     total: float
-    norm: float
 
 
 def shares(evidence: Sequence[Evidence], weights: dict[str, float]) -> Shares:
-    opinions = [item for item in evidence if item.weight > 0]
-    trusts = [min(1.0, item.weight) for item in opinions]
-    wanted = [weights.get(item.stage, WEIGHTS.get(item.stage, OTHER_WEIGHT)) for item in opinions]
-    full = fsum(w * t for w, t in zip(wanted, trusts)) / max(trusts, default=1.0)
-    norm = min(1.0, full) or 1.0
-    inputs = [t * logit(item.probability) for item, t in zip(opinions, trusts)]
-    total = fsum(w * x for w, x in zip(wanted, inputs)) / norm
-    factors = [w * t / norm for w, t in zip(wanted, trusts)]
-    return Shares([item.stage for item in opinions], inputs, factors, total, norm)
+    names, trusts, odds, wanted = [], [], [], []
+    for item in evidence:
+        if item.weight > 0.0:
+            name = item.stage
+            names.append(name)
+            trusts.append(item.weight if item.weight < 1.0 else 1.0)
+            odds.append(logit(item.probability))
+            wanted.append(weights[name] if name in weights else WEIGHTS.get(name, OTHER_WEIGHT))
+    if not names:
+        return Shares([], [], [], [], 0.0)
+    full = fsum([w * t for w, t in zip(wanted, trusts)])
+    norm = min(1.0, full / max(trusts)) or 1.0
+    inputs = [t * value for value, t in zip(odds, trusts)]
+    total = fsum([w * x for w, x in zip(wanted, inputs)]) / norm
+    return Shares(names, odds, inputs, [w * t / norm for w, t in zip(wanted, trusts)], total)
 
 
 def combine(evidence: Sequence[Evidence], model: Model | None = None) -> Outcome:
@@ -140,13 +151,25 @@ def combine(evidence: Sequence[Evidence], model: Model | None = None) -> Outcome
         if item.weight >= DECIDES:
             return Outcome(item.probability, tuple(evidence), item.stage)
     value = found.total + model.bias
+    pulls = [factor * odds for factor, odds in zip(found.factors, found.odds)]
+    decisive = found.names[pulls.index(max(pulls) if value >= 0 else min(pulls))]
     factors = dict(zip(found.names, found.factors))
-    pulls = {name: factors[name] * logit(item.probability) for item in evidence if (name := item.stage) in factors}
-    decisive = max(pulls, key=lambda name: pulls[name] if value >= 0 else -pulls[name])
-    weighed = tuple(
-        Evidence(item.stage, item.probability, factors.get(item.stage, 0.0), item.reasons) for item in evidence
-    )
-    return Outcome(sigmoid(calibrate(value, model.low, model.high)), weighed, decisive)
+    weighed = [Evidence(item.stage, item.probability, factors.get(item.stage, 0.0), item.reasons) for item in evidence]
+    return Outcome(sigmoid(calibrate(value, model.low, model.high)), tuple(weighed), decisive)
+
+
+@lru_cache(64)
+def given(said: tuple[str, ...]) -> dict[str, float]:
+    """Of `junk_filter.weights`: {"affect": 0.0} for ("affect=0",)."""
+    return {part: float(weight) for part, _, weight in (text.partition("=") for text in said)}
+
+
+def fixed(model: Model | None, said: tuple[str, ...]) -> Model | None:
+    """With the weights that the settings fix."""
+    if not said:
+        return model
+    model = model or DEFAULT
+    return model._replace(weights=model.weights | given(said))
 
 
 # -- learning ------------------------------------------------------------------
@@ -259,7 +282,11 @@ class CombineLearner:
 
     def contribution(self, state: State, features: Features, context: Context, label: str) -> bytes:
         opinions = [item for item in as_told(context) if item.weight < DECIDES]
+        if not opinions:
+            return b""
         weights, bias = weights_of(state)
+        if context.settings.weights:
+            weights |= given(context.settings.weights)
         found = shares(opinions, weights)
         if not found.names:
             return b""
@@ -296,6 +323,14 @@ class CombineLearner:
     def decode(self, data: bytes) -> Model:
         weights, bias, low, high = _unpacked(data, 4)
         return Model(dict(weights), bias, low, high)
+
+
+def value_of(contribution: bytes) -> float:
+    """L of the message that added it, as the middle of its bin. Raises ValueError."""
+    _, place = _unpacked(contribution, 2)
+    if not isinstance(place, int) or not 0 <= place < BINS:
+        raise ValueError("not a contribution")
+    return edge(place) + BIN / 2
 
 
 def _packed(value: object) -> bytes:

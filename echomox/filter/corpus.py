@@ -71,7 +71,10 @@ def _indexed(index: Path) -> list[Mail]:
             time = datetime.fromisoformat(columns[2].replace("Z", "+00:00")).timestamp()
         except ValueError:
             raise CorpusError(f"{index}:{number}: {columns[2]!r} is no ISO time") from None
-        mails.append(Mail(index.parent / columns[1], columns[0] == "spam", time))
+        path = index.parent / columns[1]
+        if not path.is_file():
+            raise CorpusError(f"{index}:{number}: no file {path}")
+        mails.append(Mail(path, columns[0] == "spam", time))
     return mails
 
 

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import figures
+from echomox.filter.context import Stage
 from echomox.filter.corpus import Mail, halves
 from echomox.filter.features import Features, read
 from echomox.filter.padding import padded, plain_text
+from echomox.filter.stages import STAGES
 from echomox.filter.trial import Answer, Trial, alone, combined, stages_of, told
 
 NOTHING = "nothing"
@@ -51,6 +54,7 @@ class Plan:
     delay: int = 100
     delay_seconds: float = 86400.0
     ablation: bool = True
+    stages: tuple[Stage, ...] = STAGES
 
 
 def _silent(protocol: str, done: int, of: int) -> None:
@@ -81,7 +85,7 @@ class Evaluation:
     # -- protocols
 
     def online(self, progress: Progress = _silent) -> Report:
-        with self._trial() as directory, Trial(Path(directory), self._plan.settings) as trial:
+        with self._trial() as trial:
             answers = []
             for place, mail in enumerate(self._mails):
                 features = read(mail.read())
@@ -92,8 +96,7 @@ class Evaluation:
             return self._report(answers, self._spam, trial, lessons)
 
     def delayed(self, progress: Progress = _silent) -> Report:
-        plan = self._plan
-        with self._trial() as directory, Trial(Path(directory), plan.settings) as trial:
+        with self._trial() as trial:
             answers: list[Answer] = []
             waiting: deque[int] = deque()
             lessons: list[list[int]] = []
@@ -111,7 +114,7 @@ class Evaluation:
 
     def drift(self, progress: Progress = _silent) -> Report:
         first, second = halves(self._mails)
-        with self._trial() as directory, Trial(Path(directory), self._plan.settings) as trial:
+        with self._trial() as trial:
             for start in range(0, len(first), LESSON):
                 trial.train({at: self._lesson(at) for at in first[start : start + LESSON]})
                 progress("drift", start, len(self._mails))
@@ -123,15 +126,15 @@ class Evaluation:
             return self._report(answers, spam, trial, [[]] * len(spam))
 
     def cold(self, progress: Progress = _silent) -> Report:
-        """Counts by place in the life of an account, summed over all starts; `untrained` is the first of them, what
-        accounts without any training say of the whole corpus' spread."""
+        """Counts by place in the life of an account, summed over all starts; `untrained`: what an account without any
+        training says of the whole corpus."""
         size = min(COLD, len(self._mails))
         starts = sorted({round(at * (len(self._mails) - size) / (STARTS - 1)) for at in range(STARTS)})
         curves = {name: [0] * size for name in ("ham", "spam", "ham_junk", "ham_rejected", "caught")}
         probabilities: list[float] = []
         labels: list[bool] = []
         for number, start in enumerate(starts):
-            with self._trial() as directory, Trial(Path(directory), self._plan.settings) as trial:
+            with self._trial() as trial:
                 for at in range(size):
                     features = read(self._mails[start + at].read())
                     answer = trial.classify([features])[0]
@@ -147,13 +150,11 @@ class Evaluation:
         }
 
     def _untrained(self) -> Report:
-        step = max(1, len(self._mails) // 1000)
-        places = range(0, len(self._mails), step)
-        with self._trial() as directory, Trial(Path(directory), self._plan.settings) as trial:
+        with self._trial() as trial:
             answers: list[Answer] = []
-            for start in range(0, len(places), BATCH):
-                answers += trial.classify([self._mails[at].read() for at in places[start : start + BATCH]])
-        found = figures.sample([answer.probability for answer in answers], [self._spam[at] for at in places])
+            for start in range(0, len(self._mails), BATCH):
+                answers += trial.classify([mail.read() for mail in self._mails[start : start + BATCH]])
+        found = figures.sample([answer.probability for answer in answers], self._spam)
         return figures.summary(found, 0)
 
     def attack(self, progress: Progress = _silent) -> Report:
@@ -162,7 +163,7 @@ class Evaluation:
         attacking = set(last)
         known = [at for at in range(len(self._mails)) if at not in attacking]
         texts = [text for at in known[::7] if not self._spam[at] and (text := plain_text(read(self._mails[at].read())))]
-        with self._trial() as directory, Trial(Path(directory), self._plan.settings) as trial:
+        with self._trial() as trial:
             for start in range(0, len(known), LESSON):
                 trial.train({at: self._lesson(at) for at in known[start : start + LESSON]})
                 progress("attack", start, len(self._mails))
@@ -179,8 +180,13 @@ class Evaluation:
 
     # -- helpers
 
-    def _trial(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="echomox-eval-", dir=self._scratch)
+    @contextmanager
+    def _trial(self) -> Iterator[Trial]:
+        with (
+            tempfile.TemporaryDirectory(prefix="echomox-eval-", dir=self._scratch) as directory,
+            Trial(Path(directory), self._plan.settings, stages=self._plan.stages) as trial,
+        ):
+            yield trial
 
     def _lesson(self, place: int) -> tuple[bytes, str]:
         return self._mails[place].read(), _label(self._mails[place])
@@ -200,10 +206,8 @@ class Evaluation:
             "calibration": figures.calibration(whole),
             "roc": figures.roc(whole),
             "learning": _learning(answers, spam),
-            "speed": {
-                "classify_us": 1e6 * trial.classify_seconds / max(1, trial.classified),
-                "train_us": 1e6 * trial.train_seconds / max(1, trial.trained),
-            },
+            "speed": _speed("classify", trial.classify_seconds, trial.classified)
+            | _speed("train", trial.train_seconds, trial.trained),
         }
         if self._plan.ablation:
             report |= self._ablation(answers, spam, lessons)
@@ -213,13 +217,21 @@ class Evaluation:
         names = stages_of(answers)
         single = {name: alone(answers, name) for name in names}
         without = {
-            name: combined(answers, spam, [other for other in names if other != name], lessons)
+            name: combined(answers, spam, [other for other in names if other != name], lessons, self._plan.settings)
             for name in (NOTHING, *names)
         }
         return {
             "alone": {name: figures.summary(figures.sample(found, spam)) for name, found in single.items()},
             "without": {name: figures.summary(figures.sample(found, spam)) for name, found in without.items()},
         }
+
+
+def _speed(name: str, seconds: float, messages: int) -> dict[str, float]:
+    """CPU time of one, and how many a second of a processor."""
+    return {
+        f"{name}_us": 1e6 * seconds / max(1, messages),
+        f"{name}_per_second": messages / seconds if seconds else 0.0,
+    }
 
 
 def _label(mail: Mail) -> str:

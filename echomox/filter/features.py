@@ -12,7 +12,9 @@ from typing import Any
 
 from echomox.filter.hashed import Hashed, hashed, strings
 from echomox.filter.hashing import Hashes
-from echomox.filter.tokens import Text, body_text, field_name, header_text, part_tokens
+from echomox.filter.identities import NAME as WHO
+from echomox.filter.identities import counted, identities
+from echomox.filter.tokens import Text, Vocabulary, body_text, field_name, header_text, part_tokens, vocabulary
 from echomox.message.header import unfold
 from echomox.message.mime import parse_with_fields
 from echomox.message.structure import Structure
@@ -33,7 +35,8 @@ class Envelope:
     helo: str = ""
     tls: bool = False
     auth: tuple[tuple[str, str], ...] = ()
-    """(method, result) of the checks of this delivery, as ("spf", "pass")."""
+    """(method, result) of the checks of this delivery, as ("spf", "pass"); ("correspondent", "yes"); and the names of
+    `message.proven`, as ("dkim-domain", "example.org")."""
     told: tuple[tuple[str, float], ...] = ()
     """(stage, P) of the stages that had an opinion when the message was judged at its delivery."""
 
@@ -57,12 +60,24 @@ class Features:
     """What stages computed of this message alone, by their names, or name and longest n-gram: shared by all
     accounts of a request."""
     known: dict[int, Hashed] = field(default_factory=dict)
+    seen: Vocabulary | None = None
+    """What `vocabulary` gives, when it was made while the words were at hand."""
+
+    def vocabulary(self) -> Vocabulary:
+        return self.seen or vocabulary(self.text)
+
+    def identities(self) -> dict[str, str]:
+        """Whom it is from; see the module of that name. Remembered."""
+        found: dict[str, str] | None = self.memo.get(WHO)
+        if found is None:
+            found = self.memo[WHO] = identities(self.sender, self.envelope.remote_ip, self.envelope.auth)
+        return found
 
     def places(self, ngrams: int) -> Hashed:
         """The hash of every token at its place."""
         found = self.known.get(ngrams)
         if found is None:
-            found = self.known[ngrams] = hashed([self.text], ngrams)[0]
+            found = self.known[ngrams] = hashed([self.text], ngrams, [counted(self.identities())])[0]
         return found
 
     def hashed(self, ngrams: int) -> Hashes:
@@ -89,14 +104,16 @@ def read(data: bytes, envelope: Envelope = Envelope(), size: int = 0) -> Feature
         ]
     )
     head, body = header_text(sender), body_text(parts)
+    text = Text([*head.singles, *part_tokens(structure), *body.singles], [*head.runs, *body.runs], len(head.singles))
     return Features(
         structure,
         envelope,
-        Text([*head.singles, *part_tokens(structure), *body.singles], [*head.runs, *body.runs], len(head.singles)),
+        text,
         parts,
         len(fields),
         size or len(data),
         tuple([(name[0], value) for name, value in sender]),
+        seen=vocabulary(text),
     )
 
 
@@ -104,7 +121,8 @@ def hash_together(messages: Sequence[Features], ngrams: int) -> None:
     """What `Features.places` would do for each, faster."""
     new = [one for one in {id(one): one for one in messages}.values() if ngrams not in one.known]
     if len(new) > 1:
-        for one, found in zip(new, hashed([one.text for one in new], ngrams)):
+        others = [counted(one.identities()) for one in new]
+        for one, found in zip(new, hashed([one.text for one in new], ngrams, others)):
             one.known[ngrams] = found
 
 

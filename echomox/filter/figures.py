@@ -3,6 +3,7 @@
 (1-AUC)%   100 * (1 - area under the ROC curve): how often a ham is ranked above a spam, ties half
 lam%       logistic average of the two misclassification rates at 1/2
 logloss    mean of -ln of the probability that was given to the true label, bounded at FLOOR
+calibration  error: how far what was said is from what was true, on average over bins of probability
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ def bands(probability: Vector) -> list[float]:
 
 
 def lam(found: Sample) -> float:
+    if not len(found.ham_p) or not len(found.spam_p):
+        return float("nan")
     rates = [np.clip(np.mean(part), 1e-6, 1 - 1e-6) for part in (found.ham_p >= 0.5, found.spam_p < 0.5)]
     mean = np.mean([np.log(rate / (1 - rate)) for rate in rates])
     return float(100 / (1 + np.exp(-mean)))
@@ -105,6 +108,22 @@ def calibration(found: Sample) -> list[dict[str, float]]:
             said, true = float(found.probability[inside].mean()), float(found.spam[inside].mean())
             rows.append({"from": low, "to": high, "messages": int(inside.sum()), "said": said, "true": true})
     return rows
+
+
+def calibration_error(found: Sample) -> float:
+    """Mean distance of what was said from what was true, by the bins of `calibration` (expected calibration error)."""
+    rows = calibration(found)
+    total = sum(row["messages"] for row in rows)
+    return sum(row["messages"] * abs(row["said"] - row["true"]) for row in rows) / total if total else float("nan")
+
+
+def plain(value: Any) -> Any:
+    """Figures without nan, which JSON does not have: None in its place."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
 
 
 def roc(found: Sample, points: int = 400) -> list[tuple[float, float]]:
@@ -126,6 +145,7 @@ def summary(found: Sample, first: int = 1000) -> dict[str, Any]:
         "auc_error": auc_error(found),
         "auc_error_second_half": auc_error(found.after(len(found.spam) // 2)),
         "log_loss": log_loss(found),
+        "calibration_error": calibration_error(found),
         "ham_misclassified": share(found.ham_p >= 0.5),
         "spam_misclassified": share(found.spam_p < 0.5),
         "lam": lam(found),

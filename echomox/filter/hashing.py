@@ -27,6 +27,7 @@ BASE = 0x9E3779B97F4A7C15
 CHUNK = 1 << 15
 """Bytes hashed at once: what fits into the cache. What a token has beyond them does not count."""
 _MASK = (1 << 64) - 1
+_BASE = np.uint64(BASE)
 _SHIFT = np.uint64(32)
 _STIR = np.uint64(0xD6E8FEB86659FD93)
 
@@ -81,7 +82,7 @@ def _sums(data: bytes) -> Sums:
     """data: tokens with a NUL after each, at most CHUNK bytes."""
     up, down = _powers()
     letters = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(letters == 0)
+    ends = (letters == 0).nonzero()[0]
     starts = np.empty_like(ends)
     starts[0] = 0
     np.add(ends[:-1], 1, out=starts[1:])
@@ -90,24 +91,35 @@ def _sums(data: bytes) -> Sums:
     return Sums(values, ends - starts)
 
 
-def join(first: Sums, second: Sums) -> Sums:
-    """Of each token of `first` with the one of `second` behind it."""
+def join(first: Sums, second: Sums, letter: int = 0) -> Sums:
+    """Of each token of `first` with the one of `second` behind it. letter: the byte between them, 0 for none."""
+    sizes = first.sizes + second.sizes
+    if letter:
+        sizes += 1
+    return Sums(joined(first, second.values, letter), sizes)
+
+
+def joined(first: Sums, second: Hashes, letter: int = 0) -> Hashes:
+    """The values of `join`."""
     up, _ = _powers()
-    moved = up.take(first.sizes)
-    moved *= second.values
-    moved += first.values
-    return Sums(moved, first.sizes + second.sizes)
+    made = up.take(first.sizes)
+    if letter:
+        behind = second * _BASE
+        behind += np.uint64(letter)
+        made *= behind
+    else:
+        made *= second
+    made += first.values
+    return made
 
 
 def mix(values: Hashes) -> Hashes:
     """The hashes of sums; never 0, which may stand for no token."""
     made = values >> _SHIFT
     made ^= values
-    moved = np.empty_like(made)
     for _ in range(2):
         made *= _STIR
-        np.right_shift(made, _SHIFT, out=moved)
-        made ^= moved
+        made ^= made >> _SHIFT
     if not made.all():
         made[made == 0] = 1
     return made

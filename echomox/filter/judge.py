@@ -33,7 +33,7 @@ from echomox.store.engine import StoreError
 
 BUDGET = 1.0
 """Seconds for one request."""
-FALLBACK = ("bayes",)
+FALLBACK = ("bayes", "reputation")
 """Stages that are light enough to run in a worker that has other things to do."""
 LEAST = 10
 SURE = 20
@@ -148,14 +148,14 @@ class Judge:
     def _verdict(self, account: str, question: Question, complete: bool) -> Verdict:
         features, context = question
         try:
-            model: combine.Model | None = context.models(combine.NAME)
+            model: combine.Model | None = combine.fixed(context.models(combine.NAME), context.settings.weights)
         except (ValueError, sqlite3.Error):
             self._log.exception("combination not read", account=account)
-            model, complete = None, False
+            model, complete = combine.fixed(None, context.settings.weights), False
         found = combine.combine(context.evidence, model)
         probability = acts = found.probability
         if context.ham + context.spam and min(context.ham, context.spam) < LEAST:
-            acts = min(probability, self._unlearned(context.evidence))
+            acts = min(probability, self._unlearned(context))
             if context.spam < SURE:
                 probability = max(acts, INBOX * probability)
         parts = self._parts if complete else "fallback"
@@ -163,10 +163,10 @@ class Judge:
         profile = felt.profile if felt else ()
         return Verdict(account, probability, found.evidence, parts, context.ham + context.spam, acts, profile)
 
-    def _unlearned(self, evidence: Sequence[Evidence]) -> float:
+    def _unlearned(self, context: Context) -> float:
         """P by what needs no training."""
-        kept = [item for item in evidence if item.stage not in self._learned or item.weight >= DECIDES]
-        return combine.combine(kept).probability
+        kept = [item for item in context.evidence if item.stage not in self._learned or item.weight >= DECIDES]
+        return combine.combine(kept, combine.fixed(None, context.settings.weights)).probability
 
     def context(self, account: str) -> Context:
         """What stages are given for an account; as for an untrained one when its junk.db cannot be read. Good until
@@ -202,7 +202,8 @@ UNREADABLE = read(b"")
 
 
 def fallback_judge(accounts: Path, settings: Callable[[str], JunkFilter], log: Log) -> Judge:
-    """For a worker whose `ClassifierPool.classify` gave None (R64): judges in the worker itself, by Bayes alone, with
-    parts "fallback". It blocks the loop for some milliseconds a message; costs nothing until it is used."""
+    """For a worker whose `ClassifierPool.classify` gave None (R64): judges in the worker itself, by Bayes, reputation
+    and the lists of senders, with parts "fallback". It blocks the loop for some milliseconds a message; costs nothing
+    until it is used."""
     stages = [stage for stage in STAGES if stage.name in FALLBACK]
     return Judge(accounts, settings, log, stages, "fallback")

@@ -39,6 +39,11 @@ class Known(NamedTuple):
     counts: Counts
     odds: Odds
 
+    def others(self) -> list[list[int]]:
+        """[ham, spam] of what is counted beside the tokens."""
+        found: list[list[int]] = self.counts[self.tokens.others : -1].tolist()
+        return found
+
 
 def known(features: Features, context: Context) -> Known:
     """Of one message."""
@@ -61,7 +66,8 @@ def look_up(questions: Sequence[Question]) -> None:
     for group in accounts.values():
         context = group[0][1]
         tokens = [features.places(context.ngrams) for features, _ in group]
-        counts = context.lookup(np.concatenate([one.hashes for one in tokens]))
+        every = tokens[0].hashes if len(group) == 1 else np.concatenate([one.hashes for one in tokens])
+        counts = context.lookup(every)
         odds = log_odds(counts, context.ham, context.spam)
         start = 0
         for (_, own), one in zip(group, tokens):

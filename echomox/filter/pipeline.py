@@ -30,9 +30,14 @@ class Run:
     def examine(self, questions: Sequence[Question], deadlines: Sequence[float] = ()) -> None:
         """deadlines: of each question, on the monotonic clock."""
         self.complete = [True] * len(questions)
+        first = min(deadlines, default=inf)
         for stage in self._stages:
-            places = self._in_time(stage, questions, deadlines)
-            batch = self._batch(stage, [questions[place] for place in places])
+            places: Sequence[int] = range(len(questions))
+            asked = questions
+            if deadlines and time.monotonic() + stage.cost > first:
+                places = self._in_time(stage, questions, deadlines)
+                asked = [questions[place] for place in places]
+            batch = self._batch(stage, asked)
             if batch is not None:
                 for place, evidence in zip(places, batch):
                     questions[place][1].evidence.append(evidence)
@@ -45,10 +50,10 @@ class Run:
                     questions[place][1].evidence.append(self._one(stage, questions[place], place))
 
     def _in_time(self, stage: Stage, questions: Sequence[Question], deadlines: Sequence[float]) -> list[int]:
-        limit = time.monotonic() + stage.cost if deadlines else -inf
+        limit = time.monotonic() + stage.cost
         places = []
         for place, question in enumerate(questions):
-            if deadlines and limit > deadlines[place]:
+            if limit > deadlines[place]:
                 self._late(stage, question, place)
             else:
                 places.append(place)

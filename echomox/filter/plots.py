@@ -1,7 +1,7 @@
 """Curves, and the course of a message through the network: what `echomox filter eval --plots` and `explain --plot`
 write, as SVG and PNG.
 
-A chart is one or more lines over two linear axes, or a field of squares.
+A chart is one or more lines over two linear axes, a field of squares, bars, or lines of text of an outline.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#17777a", "#7
 WIDTH, HEIGHT = 640, 420
 LEFT, RIGHT, TOP, BOTTOM = 62, 150, 34, 46
 TICKS = 5
+MARGIN, INDENT, ROW = 12, 18, 26
+NAME = 18
+"""Characters of a bar's name."""
 TRACED = ("word_mean", "word_max", "word_min", "spammy", "hammy", "unknown", "weight")
 """The inputs of the network that are drawn."""
 
@@ -25,7 +28,8 @@ TRACED = ("word_mean", "word_max", "word_min", "spammy", "hammy", "unknown", "we
 @dataclass(frozen=True, slots=True)
 class Chart:
     """lines: name -> points. x, y: (lowest, highest) of the axes, None for those of the points. cells: (rows, columns)
-    of values in [-1, 1] instead of lines, the first row below."""
+    of values in [-1, 1] instead of lines, the first row below. bars: name -> length, from 0 to the left or to the
+    right, the first above. outline: (depth, text) of lines of text, in place of axes."""
 
     title: str
     x_label: str
@@ -34,6 +38,8 @@ class Chart:
     x: tuple[float, float] | None = None
     y: tuple[float, float] | None = None
     cells: Sequence[Sequence[float]] = ()
+    bars: Mapping[str, float] = field(default_factory=dict)
+    outline: Sequence[tuple[int, str]] = ()
 
 
 def svg(chart: Chart) -> bytes:
@@ -53,9 +59,13 @@ def png(chart: Chart) -> bytes:
 def draw(chart: Chart, canvas: Canvas) -> None:
     x = chart.x or _range([point[0] for points in chart.lines.values() for point in points])
     y = chart.y or _range([point[1] for points in chart.lines.values() for point in points])
-    canvas.text(LEFT, 20, chart.title, size=15)
+    canvas.text(MARGIN if chart.outline else LEFT, 20, chart.title, size=15)
+    if chart.outline:
+        _outline(chart.outline, canvas)
+        return
     _cells(chart.cells, canvas)
     _axes(chart, x, y, canvas)
+    _bars(chart.bars, x, canvas)
     for number, (name, points) in enumerate(chart.lines.items()):
         colour = COLOURS[number % len(COLOURS)]
         if len(points) > 1:
@@ -73,6 +83,36 @@ def _cells(cells: Sequence[Sequence[float]], canvas: Canvas) -> None:
             rest = round(255 * (1 - min(1.0, abs(value))))
             colour = f"#ff{rest:02x}{rest:02x}" if value > 0 else f"#{rest:02x}{rest:02x}ff"
             canvas.rectangle(LEFT + column * size[0], HEIGHT - BOTTOM - (row + 1) * size[1], size, colour)
+
+
+def _bars(bars: Mapping[str, float], x: tuple[float, float], canvas: Canvas) -> None:
+    """Each as high as there is room for, its name and length beside the axis."""
+    height = (HEIGHT - TOP - BOTTOM) / max(1, len(bars))
+    for number, (name, value) in enumerate(bars.items()):
+        left, right = sorted((_x(0.0, x), _x(value, x)))
+        top = TOP + number * height
+        canvas.rectangle(left, top + 0.15 * height, (right - left, 0.7 * height), COLOURS[value > 0])
+        canvas.text(WIDTH - RIGHT + 6, top + height / 2 + 4, f"{value:+.2f} {_printable(name[:NAME])}")
+    if bars:
+        canvas.line([(_x(0.0, x), TOP), (_x(0.0, x), HEIGHT - BOTTOM)], "#333333")
+
+
+def _outline(rows: Sequence[tuple[int, str]], canvas: Canvas) -> None:
+    """A line of text for each, joined to the one it is within."""
+    step = min(ROW, (HEIGHT - TOP - MARGIN) / max(1, len(rows)))
+    parents: list[float] = []
+    for number, (depth, text) in enumerate(rows):
+        x, y = MARGIN + INDENT * depth, TOP + step * (number + 0.7)
+        if depth:
+            at = x - INDENT + 3
+            canvas.line([(at, parents[depth - 1] + 4), (at, y - 4), (x - 3, y - 4)], "#999999")
+        parents[depth:] = [y]
+        canvas.text(x, y, _printable(text))
+
+
+def _printable(text: str) -> str:
+    """Words come from strangers; an SVG document has no control characters."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -97,7 +137,7 @@ def _axes(chart: Chart, x: tuple[float, float], y: tuple[float, float], canvas: 
         if not chart.cells:
             canvas.line([(at, TOP), (at, bottom)], "#eeeeee")
         canvas.text(at, bottom + 16, f"{value:g}", "middle")
-    for value in ticks(y):
+    for value in ticks(y) if not chart.bars else ():
         at = _y(value, y)
         if not chart.cells:
             canvas.line([(LEFT, at), (right, at)], "#eeeeee")

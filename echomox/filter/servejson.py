@@ -11,6 +11,7 @@ as a server would have received it. What cannot be done is answered with {"error
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -41,13 +42,13 @@ class Service:
         """To one request."""
         try:
             return self._answer(line)
-        except (RequestError, OSError, ValueError) as error:
+        except (RequestError, OSError, ValueError, sqlite3.Error) as error:
             return {"error": str(error)}
 
     def _answer(self, line: str) -> dict[str, Any]:
         try:
             request = json.loads(line) if len(line) <= MOST_LINE else None
-        except ValueError:
+        except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict) or not isinstance(request.get("path"), str):
             raise RequestError('not {"op": ..., "path": ...}')

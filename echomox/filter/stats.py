@@ -9,6 +9,7 @@ from typing import Any
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import combine
+from echomox.filter.alarm import lessons_of, watch
 from echomox.filter.context import DEFAULTS
 from echomox.filter.known import probability
 from echomox.filter.learners import decode
@@ -30,9 +31,11 @@ def stats(accounts: Path, account: str, settings: JunkFilter = DEFAULTS) -> dict
     totals = reader.totals() if reader else NOTHING
     words, outbox = reader.size() if reader else (0, 0)
     sizes = reader.sizes() if reader else {}
-    combination = (reader.model(combine.NAME) if reader else None) or combine.DEFAULT
+    learned = reader.model(combine.NAME) if reader else None
+    combination = combine.fixed(learned, settings.weights) or combine.DEFAULT
     reservoir = esn.describe(reader.model(esn.NAME) if reader else None, settings, esn.NETWORK.weights())
     readers.close()
+    watched = watch(lessons_of(accounts, account))
     path = junk_path(accounts, account)
     return {
         "account": account,
@@ -52,18 +55,23 @@ def stats(accounts: Path, account: str, settings: JunkFilter = DEFAULTS) -> dict
             "junk_from": round(combination.low, 2),
             "refused_from": round(combination.high, 2),
         },
+        "contradicted": {"recent_percent": watched.recent, "before_percent": watched.before},
+        "alarms": list(watched.alarms),
         "part_bytes": sizes,
     }
 
 
 def word(accounts: Path, account: str, token: str) -> dict[str, Any]:
-    """The row of WORD for a token, as `explain` shows it; probability: of spam, 0.5 for one that is not
-    known.
+    """The row of WORD for a token, as `explain` shows it; of one that is not known as it is written, in lower case.
+    probability: of spam, 0.5 for one that is not known.
     """
     readers = Readers(accounts)
     reader = readers.get(account)
     totals = reader.totals() if reader else NOTHING
     ham, spam = reader.word(token) if reader else (0, 0)
+    if reader and not ham + spam and any(reader.word(token.lower())):
+        token = token.lower()
+        ham, spam = reader.word(token)
     readers.close()
     found = probability(ham, spam, totals.ham, totals.spam)
     return {"account": account, "Word": token, "Ham": ham, "Spam": spam, "probability": found}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 HEAD = (
-    "", "1-AUC%", "2nd half", "ham wrong%", "spam wrong%", "logloss", "missed@0.1%", "ham in/junk/rej %",
+    "", "1-AUC%", "2nd half", "ham wrong%", "spam wrong%", "logloss", "missed@0.1%", "lost@99%", "ham in/junk/rej %",
     "spam in/junk/rej %",
 )  # fmt: skip
 
@@ -36,10 +36,14 @@ def _protocol(name: str, found: Mapping[str, Any]) -> list[str]:
         *_columns([list(HEAD), *wide]),
         f"after the first {found['all']['messages'] - later['messages']}: ham {_bands(later['ham_bands'])}, "
         f"spam {_bands(later['spam_bands'])}, log-loss {later['log_loss']:.4f}",
-        f"CPU a message: classify {speed['classify_us']:.0f} us, train {speed['train_us']:.0f} us",
-        "said/true: "
+        "CPU a message: " + ", ".join(_speed(speed, name) for name in ("classify", "train")),
+        f"calibration error {found['all']['calibration_error']:.4f}; said/true: "
         + "  ".join(f"{row['said']:.3f}/{row['true']:.3f} ({row['messages']})" for row in found["calibration"]),
     ]
+
+
+def _speed(speed: Mapping[str, float], name: str) -> str:
+    return f"{name} {speed[f'{name}_us']:.0f} us ({speed[f'{name}_per_second']:.0f} messages/s)"
 
 
 def _figures(found: Mapping[str, Any]) -> list[str]:
@@ -50,6 +54,7 @@ def _figures(found: Mapping[str, Any]) -> list[str]:
         f"{found['spam_misclassified']:.2f}",
         f"{found['log_loss']:.4f}",
         f"{found['spam_missed_at_0.1_ham']:.1f}",
+        f"{found['ham_lost_at_99_spam']:.2f}",
         _bands(found["ham_bands"]),
         _bands(found["spam_bands"]),
     ]

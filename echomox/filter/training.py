@@ -28,8 +28,8 @@ from echomox.filter.combine import TIMES, TOLD
 from echomox.filter.context import Context, Counts, LookUp, Question, Stage
 from echomox.filter.decide import FIELD
 from echomox.filter.features import READ_BYTES, Envelope, Features, hash_together, read
-from echomox.filter.hashed import strings
-from echomox.filter.hashing import Hashes, hashes
+from echomox.filter.hashed import Places, strings
+from echomox.filter.hashing import Hashes
 from echomox.filter.known import KEY as KNOWN
 from echomox.filter.known import Known, look_up
 from echomox.filter.learn import LABELS, BadRecord, Delta
@@ -39,12 +39,15 @@ from echomox.filter.pipeline import Run
 from echomox.filter.stages import reputation
 from echomox.filter.words import Trained, Writer
 from echomox.log import Log
+from echomox.message.proven import written
 from echomox.store.engine import AccountStore, StoreError
 
 BATCH = 50
 STEP = 16
 SAMPLE = 4
 KEEP = 10_000
+NEW = 128
+"""Words of a message that no message before it had, about."""
 
 Source = Callable[[int], Features | None]
 """A message's features by its id; None when it is gone or cannot be read. An OSError goes up: the disk may recover. Of
@@ -84,9 +87,10 @@ class Pupil:
     def setting(self, labels: Mapping[int, str]) -> Iterator[None]:
         """`set_labels` in steps, between which the process may do other things."""
         wanted = []
+        trained = self.writer.which(labels)
         for message, label in labels.items():
             label = label if label in LABELS else ""
-            known = self._known(message)
+            known = self._known(message) if message in trained else None
             if known and known.label == label:
                 continue
             if known:
@@ -94,11 +98,13 @@ class Pupil:
             if label:
                 wanted.append((message, label))
         self._bulk = len(wanted) >= WORTH
+        self._delta.reserve(len(wanted) * NEW)
         with self._reading([message for message, _ in wanted]) as source:
-            while wanted:
-                size = self._chunk()
-                self._teach([(*item, source(item[0])) for item in wanted[:size]])
-                del wanted[:size]
+            done = 0
+            while done < len(wanted):
+                chunk = wanted[done : done + self._chunk()]
+                self._teach([(*item, source(item[0])) for item in chunk])
+                done += len(chunk)
                 yield
 
     def finish(self, threshold: float | None = None) -> None:
@@ -114,15 +120,11 @@ class Pupil:
     def relearn(self) -> Iterator[tuple[int, int]]:
         """All sums anew from the trained messages, in the order of their training: from the messages themselves,
         or from what they added when they are gone. Yields (done, of) after each step."""
-        self.writer.in_bulk()
         order = self.writer.in_order()
-        self._spelled = self.writer.clear().lookup
-        self.writer.set_number("retrain", 0)
-        self._parts.clear()
-        self._delta, self._base, self._anew = Delta(), self.writer.totals(), True
+        self._anew, self._bulk = True, len(order) >= WORTH
         done = 0
-        self._bulk = len(order) >= WORTH
         with self._reading([message for message, _ in order]) as source:
+            self._begin_anew(len(order))
             while done < len(order):
                 size = self._chunk()
                 chunk = [(message, label, source(message)) for message, label in order[done : done + size]]
@@ -134,6 +136,14 @@ class Pupil:
                 yield done, len(order)
 
     # -- how
+
+    def _begin_anew(self, messages: int) -> None:
+        self.writer.in_bulk()
+        self._spelled = self.writer.clear().lookup
+        self.writer.set_number("retrain", 0)
+        self._parts.clear()
+        self._delta, self._base = Delta(), self.writer.totals()
+        self._delta.reserve(messages * NEW)
 
     @contextmanager
     def _reading(self, messages: Sequence[int]) -> Iterator[Source]:
@@ -214,35 +224,31 @@ class Pupil:
         self._parts.refresh()  # late models would look worse to the combination than they are
 
     def _words(self, questions: Sequence[Question]) -> list[Hashes]:
-        """The hashes of all that is counted of each message."""
-        others = [reputation.words(features) for features, _ in questions]
-        who = hashes([word for one in others for word in one])
-        self._delta.spelled.update(zip(who.tolist(), (word for one in others for word in one)))
-        out, place = [], 0
-        for (features, _), other in zip(questions, others):
-            out.append(np.concatenate((features.hashed(self.settings.ngrams), who[place : place + len(other)])))
-            place += len(other)
-        self._spell(questions)
-        return out
-
-    def _spell(self, questions: Sequence[Question]) -> None:
-        """Keeps how words are written of which nothing has the spelling, as far as is known."""
+        """The hashes of all that is counted of each message. Keeps how those are written of which nothing has the
+        spelling, as far as is known."""
+        if not questions:
+            return []
         look_up(questions)
-        fresh = []
-        for _, context in questions:
-            found: Known = context.scratch[KNOWN]
-            distinct = found.tokens.distinct
-            fresh.append(distinct[found.counts[distinct].max(axis=1, initial=0) == 0])
-        every = [context.scratch[KNOWN].tokens.hashes[new] for (_, context), new in zip(questions, fresh)]
-        if self._anew and questions:
-            told = self._spelled(np.concatenate(every)).max(axis=1, initial=0) > 0
-            ends = np.cumsum([len(new) for new in fresh])[:-1]
-            for at, old in enumerate(np.split(told, ends)):
-                fresh[at], every[at] = fresh[at][~old], every[at][~old]
-        for (features, context), new, words in zip(questions, fresh, every):
+        found: list[Known] = [context.scratch[KNOWN] for _, context in questions]
+        own = [one.tokens.hashes.take(one.tokens.distinct) for one in found]
+        others = [one.tokens.hashes[one.tokens.others : -1] for one in found]
+        keys, words = others.copy(), [word for features, _ in questions for word in reputation.words(features)]
+        for (features, _), one, new in zip(questions, found, self._new(found, own)):
             if len(new):
-                written = strings(features.text, context.scratch[KNOWN].tokens, new)
-                self._delta.spelled.update(zip(words.tolist(), written))
+                keys.append(one.tokens.hashes.take(new))
+                words += strings(features.text, one.tokens, new)
+        self._delta.spelled.add(np.concatenate(keys), words)
+        return [np.concatenate(both) for both in zip(own, others)]
+
+    def _new(self, found: Sequence[Known], tokens: Sequence[Hashes]) -> list[Places]:
+        """Of each message, the places of those of its tokens that are to be spelled."""
+        places = [one.tokens.distinct for one in found]
+        counts = [one.counts.view(np.int64)[:, 0].take(own) for one, own in zip(found, places)]
+        new = np.concatenate(counts) == 0
+        if self._anew:
+            new[new] = self._spelled(np.concatenate(tokens)[new]).max(axis=1, initial=0) == 0
+        ends = np.cumsum([len(own) for own in places]).tolist()
+        return [own[new[end - len(own) : end]] for own, end in zip(places, ends)]
 
     def _context(self, features: Features) -> Context:
         ham, spam = self._base.ham + self._delta.ham, self._base.spam + self._delta.spam
@@ -297,22 +303,25 @@ _PATH = re.compile(rb"^Return-Path: <([^>\r\n]*)>", re.M)
 _FROM = re.compile(rb"^Received: from (\S+)\s+\((?:\S+\s+)?\[(?:IPv6:)?([0-9A-Fa-f.:]+)\]\)", re.M)
 _WITH = re.compile(rb"\bwith (?:UTF8SMTP|ESMTP)S", re.M)
 _AUTH = re.compile(rb"^Authentication-Results:(?:[^\n]*\n[ \t])*[^\n]*", re.M)
-_RESULT = re.compile(rb"[;\s](spf|dkim|dmarc|arc|iprev)=([a-z]+)")
 _VERDICT = re.compile(rb"^" + FIELD.encode() + rb":(?:[^\n]*\n[ \t])*[^\n]*", re.M)
+_SENT_ON = re.compile(rb"^X-EchoMox-Rule:(?:[^\n]*\n[ \t])*[^\n]*[=,]ruleset-forward(?![A-Za-z0-9._:+-])", re.M)
 _TOLD = re.compile(rb"[;\s]([a-z]+)=([01]\.\d{4})\*(\d+\.\d\d)(?=[\s;])")
 
 
 def envelope_of(trace: bytes) -> Envelope:
-    """How a message came, by the trace fields that we put before it (`delivery`)."""
+    """How a message came, by the trace fields that we put before it (`delivery`). Of what a forwarder of the account's
+    own has sent on, the peer and what was checked of it say nothing, as at the delivery."""
     path, hop, auth = _PATH.search(trace), _FROM.search(trace), _AUTH.search(trace)
-    results = _RESULT.findall(auth[0]) if auth else []
     verdict = _VERDICT.search(trace)
-    told = _TOLD.findall(verdict[0]) if verdict else []
+    found = _TOLD.findall(verdict[0]) if verdict else []
+    told = tuple((stage.decode(), float(said)) for stage, said, weight in found if float(weight) > 0)
+    if _SENT_ON.search(trace):
+        return Envelope(tls=True, told=told)
     return Envelope(
         path[1].decode("utf-8", "replace") if path else "",
         hop[2].decode("ascii") if hop else "",
         hop[1].decode("ascii", "replace") if hop else "",
         bool(_WITH.search(trace)),
-        tuple((method.decode(), result.decode()) for method, result in results),
-        tuple((stage.decode(), float(said)) for stage, said, weight in told if float(weight) > 0),
+        written(auth[0]) if auth else (),
+        told,
     )

@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import combine
-from echomox.filter.context import Context, nothing
+from echomox.filter.context import DEFAULTS, Context, Stage, nothing
 from echomox.filter.decide import decide
 from echomox.filter.features import Features, read
 from echomox.filter.judge import INBOX, Asked, Judge
+from echomox.filter.learners import Method
+from echomox.filter.stages import STAGES
 from echomox.filter.training import Pupil
 from echomox.filter.words import Writer, junk_path
 from echomox.ipc.schema import Evidence
@@ -43,12 +45,16 @@ def silent() -> Log:
 
 
 class Trial:
-    """directory: empty, for the scratch account. log: who wants to see failing stages gives one."""
+    """directory: empty, for the scratch account. log: who wants to see failing stages gives one. stages: of the
+    server, whose membranes may have rules of their own."""
 
-    def __init__(self, directory: Path, settings: JunkFilter, log: Log | None = None) -> None:
+    def __init__(
+        self, directory: Path, settings: JunkFilter, log: Log | None = None, stages: Sequence[Stage] = STAGES
+    ) -> None:
         self._directory = directory
         self._settings = settings
         self._log = log or silent()
+        self._stages = tuple(stages)
         self.classify_seconds = self.train_seconds = 0.0
         self.classified = self.trained = 0
         self._start()
@@ -57,10 +63,11 @@ class Trial:
         (self._directory / ACCOUNT).mkdir(mode=0o700)
         path = junk_path(self._directory, ACCOUNT)
         self._known: dict[int, Features] = {}
-        self._judge = Judge(self._directory, lambda name: self._settings, self._log)
+        self._judge = Judge(self._directory, lambda name: self._settings, self._log, self._stages)
         self._writer = Writer(path)
         with self._writer.transaction():
-            self._pupil = Pupil(self._writer, self._known.get, self._settings, self._log)
+            method = Method(stages=self._stages)
+            self._pupil = Pupil(self._writer, self._known.get, self._settings, self._log, method)
 
     def close(self) -> None:
         self._judge.close()
@@ -101,7 +108,11 @@ class Trial:
 
 
 def combined(
-    answers: Sequence[Answer], spam: Sequence[bool], stages: Collection[str], lessons: Sequence[Sequence[int]]
+    answers: Sequence[Answer],
+    spam: Sequence[bool],
+    stages: Collection[str],
+    lessons: Sequence[Sequence[int]],
+    settings: JunkFilter = DEFAULTS,
 ) -> list[float]:
     """P by these stages only, combined anew in the order of the answers, as if there were no others. lessons: for
     each answer, of which earlier ones the combination learns the label before it."""
@@ -112,11 +123,11 @@ def combined(
     for evidence, learnt in zip(kept, lessons):
         for place in learnt:
             label = "spam" if spam[place] else "ham"
-            context = Context(1, 0, 0, nothing, evidence=kept[place])
+            context = Context(1, 0, 0, nothing, evidence=kept[place], settings=settings)
             contribution = learner.contribution(state, _NO_FEATURES, context, label)
             if contribution:
                 learner.add(state, label, contribution)
-        out.append(combine.combine(evidence, combine.model_of(state)).probability)
+        out.append(combine.combine(evidence, combine.fixed(combine.model_of(state), settings.weights)).probability)
     return out
 
 

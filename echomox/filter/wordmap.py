@@ -36,6 +36,9 @@ Slots = NDArray[np.int64]
 FILE = "words.map"
 WIDTH = 8
 _WIDTH_BITS = 3
+NEXT = 4
+"""Buckets that are looked into at once for a word whose home is full and does not hold it."""
+_BEHIND = np.arange(WIDTH, WIDTH * (NEXT + 1))
 FULL = 0.6
 LEAST_BITS = 9
 """Of the number of slots."""
@@ -95,36 +98,41 @@ class Table:
     def find(self, hashes: Hashes) -> Slots:
         """The slot of each, -1 for those without one."""
         slots = np.full(len(hashes), -1, np.int64)
-        for asked, place, found in self._search(hashes):
-            slots[place if asked is None else asked[place]] = found
+        for place, found in self._search(hashes):
+            slots[place] = found % len(self.hashes)
         return slots
 
     def lookup(self, hashes: Hashes) -> Counts:
         """(n, 2), zeros for unknown words."""
         counts = np.zeros(len(hashes), np.int64)
-        for asked, place, found in self._search(hashes):
-            counts[place if asked is None else asked[place]] = self._pairs.take(found)
+        for place, found in self._search(hashes):
+            counts[place] = self._pairs.take(found, mode="wrap")
         return counts.view(np.int32).reshape(-1, 2)
 
-    def _search(self, hashes: Hashes) -> Iterator[tuple[Slots | None, Slots, Slots]]:
-        """(which were asked for, None for all, which of these were found, their slots); bucket after bucket. The hash 0
-        is found in free slots."""
+    def _search(self, hashes: Hashes) -> Iterator[tuple[Slots, Slots]]:
+        """(which were found, their slots), those behind the last slot being the first again: in their home, then NEXT
+        buckets at a time. The hash 0 is found in free slots."""
         home = (hashes * _MULTIPLIER >> self._shift).view(np.int64)
-        asked = None
-        while len(home):
-            bucket = self._rows.take(home, axis=0)
-            hits = np.flatnonzero(bucket == hashes[:, None])
-            place = hits >> _WIDTH_BITS
-            found = home.take(place)
-            found *= WIDTH
-            hits &= WIDTH - 1
-            found += hits
-            yield asked, place, found
-            more = bucket[:, -1] != 0
-            more[place] = False
-            left = np.flatnonzero(more)
-            asked = left if asked is None else asked[left]
-            hashes, home = hashes[left], (home[left] + 1) % len(self._rows)
+        bucket = self._rows.take(home, axis=0)
+        hits = (bucket == hashes[:, None]).reshape(-1).nonzero()[0]
+        place = hits >> _WIDTH_BITS
+        found = home.take(place)
+        found <<= _WIDTH_BITS
+        found += hits & WIDTH - 1
+        yield place, found
+        full = bucket[:, -1] != 0
+        full[place] = False
+        left = full.nonzero()[0]
+        behind = _BEHIND
+        while len(left):
+            slots = (home.take(left) << _WIDTH_BITS)[:, None] + behind
+            window = self.hashes.take(slots, mode="wrap")
+            hits = (window == hashes.take(left)[:, None]).reshape(-1).nonzero()[0]
+            place = hits // len(behind)
+            yield left.take(place), slots.reshape(-1).take(hits)
+            full = window[:, WIDTH - 1 :: WIDTH].all(axis=1)
+            full[place] = False
+            left, behind = left[full], behind + len(behind)
 
     def fits(self, more: int) -> bool:
         """Whether the table takes so many further words."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +61,10 @@ UPDATE JUNKFILTER SET MessageHam = max(0, MessageHam + ?1), MessageSpam = max(0,
                       MessageTotal = max(0, MessageHam + ?1) + max(0, MessageSpam + ?2)"""
 
 
+_ASKED = 500
+"""Messages that are asked for at once."""
+
+
 class Trained(NamedTuple):
     """A message the counts hold. tokens: hashes of its words; None when it was folded, see `Writer.fold`."""
 
@@ -72,6 +76,15 @@ def _rows(keys: Hashes, counts: Counts, chosen: wordmap.Flags) -> Iterator[tuple
     """(hash as SQLite has it, ham, spam)."""
     found = counts[chosen]
     return zip(keys[chosen].view(SIGNED).tolist(), found[:, 0].tolist(), found[:, 1].tolist())
+
+
+def _named(
+    rows: Iterator[tuple[int, int, int]], words: Sequence[str | None]
+) -> Iterator[tuple[int, str, int, int]]:
+    """Rows of new words that count; one of which only the hash is left is named by that."""
+    for (key, ham, spam), word in zip(rows, words):
+        if ham > 0 or spam > 0:
+            yield key, word or f"#{key % (1 << 64):016x}", ham, spam
 
 
 class Writer:
@@ -212,6 +225,16 @@ class Writer:
         row = found.fetchone()
         return Trained(row[0], None if row[1] is None else unpack(row[1])) if row else None
 
+    def which(self, messages: Collection[int]) -> set[int]:
+        """Those of them that the counts hold."""
+        every = list(messages)
+        found: set[int] = set()
+        for start in range(0, len(every), _ASKED):
+            some = every[start : start + _ASKED]
+            query = f"SELECT message FROM trained WHERE message IN ({','.join('?' * len(some))})"  # noqa: S608 - marks
+            found.update(row[0] for row in self._connection.execute(query, some))
+        return found
+
     def remember(self, lessons: Sequence[tuple[int, str, Hashes]]) -> None:
         """(message, label, its words) in the order of training."""
         last = self.last_position()
@@ -247,7 +270,7 @@ class Writer:
         assert self._changed is None
         changed = delta.changes()
         if len(changed[0]):
-            self._connection.execute("INSERT INTO waiting (data) VALUES (?)", (delta.dump(),))
+            self._connection.execute("INSERT INTO waiting (data) VALUES (?)", (delta.dump(changed),))
             self._waits += len(changed[0])
         self._connection.execute(_ADD_TOTALS, (delta.ham, delta.spam))
         self._changed = changed
@@ -260,20 +283,27 @@ class Writer:
     def settle(self) -> None:
         """Puts what waits into WORD; within a transaction of its own. Nobody sees a difference."""
         total = Delta()
+        total.reserve(self._waits)
         for delta in waiting(self._connection):
             total.merge(delta)
-        keys, more = total.changes()
-        if len(keys):
-            place = np.argsort(keys.view(SIGNED))  # as the table keeps them
-            keys, more = keys[place], more[place]
-            named = np.isin(keys, np.fromiter(total.spelled, np.uint64, len(total.spelled)))
-            gone = more.min(axis=1) < 0
-            self._connection.executemany(_ADD_WORD, _rows(keys, more, ~named))
-            self._connection.executemany(NEW_WORD, self._named(keys, more, named, total.spelled))
-            less = [(key,) for key in keys[gone].view(SIGNED).tolist()]
-            self._connection.executemany("DELETE FROM WORD WHERE Hash = ? AND Ham <= 0 AND Spam <= 0", less)
+        self._put_words(total)
         self._connection.execute("DELETE FROM waiting")
         self._waits = 0
+
+    def _put_words(self, total: Delta) -> None:
+        """Changes WORD; of a word that is not there, and whose spelling is not known, nothing is kept."""
+        keys, more = total.changes()
+        if not len(keys):
+            return
+        place = np.argsort(keys.view(SIGNED))  # as the table keeps them
+        keys, more = keys[place], more[place]
+        words = total.spelled.of(keys)
+        named = np.array([word is not None for word in words], np.bool_)
+        gone = more.min(axis=1) < 0
+        self._connection.executemany(_ADD_WORD, _rows(keys, more, ~named))
+        self._connection.executemany(NEW_WORD, _named(_rows(keys, more, named), [w for w in words if w is not None]))
+        less = [(key,) for key in keys[gone].view(SIGNED).tolist()]
+        self._connection.executemany("DELETE FROM WORD WHERE Hash = ? AND Ham <= 0 AND Spam <= 0", less)
 
     def replace(self, delta: Delta) -> None:
         """Makes the counts what delta says, whatever they were. Once in a transaction, with `clear` before."""
@@ -287,22 +317,15 @@ class Writer:
         less = [(key,) for key in keys[gone].view(SIGNED).tolist()]
         self._connection.executemany("DELETE FROM WORD WHERE Hash = ?", less)
         all_keys, counts = delta.changes()
-        fresh = before.find(all_keys) < 0
-        place = np.argsort(all_keys.view(SIGNED))
-        rows = self._named(all_keys[place], counts[place], fresh[place], delta.spelled)
-        self._connection.executemany(NEW_WORD, rows)
+        fresh = np.flatnonzero(before.find(all_keys) < 0)
+        fresh = fresh[np.argsort(all_keys[fresh].view(SIGNED))]
+        every = np.ones(len(fresh), np.bool_)
+        words = delta.spelled.of(all_keys[fresh])
+        self._connection.executemany(NEW_WORD, _named(_rows(all_keys[fresh], counts[fresh], every), words))
         self._connection.execute(_ADD_TOTALS, (delta.ham, delta.spam))
         self._connection.execute("DELETE FROM waiting")
         self._waits = 0
         self._replaced = wordmap.table_of(all_keys, counts)
-
-    def _named(
-        self, keys: Hashes, counts: Counts, chosen: wordmap.Flags, spelled: Mapping[int, str]
-    ) -> Iterator[tuple[int, str, int, int]]:
-        """Rows of new words; one of which only the hash is left is named by that."""
-        for (key, ham, spam), own in zip(_rows(keys, counts, chosen), keys[chosen].tolist()):
-            if ham > 0 or spam > 0:
-                yield key, spelled.get(own) or f"#{own:016x}", ham, spam
 
     def clear(self) -> Table:
         """The order of training begins anew, the learned parts and totals are empty; the trained messages stay, and
@@ -351,8 +374,10 @@ class Reader:
 
     def __init__(self, path: Path, decode: Decode = no_parts) -> None:
         """Raises OSError when there is none, sqlite3.Error when it cannot be read."""
+        self.path = str(path)
         self.inode = path.stat().st_ino
         self._map_path = map_path(path)
+        self._map_name = str(self._map_path)
         self._connection = connect(path)
         self._connection.execute("PRAGMA query_only=1")
         self._decode = decode
@@ -379,7 +404,7 @@ class Reader:
 
     def _inode(self) -> int:
         try:
-            return os.stat(self._map_path).st_ino
+            return os.stat(self._map_name).st_ino
         except OSError:
             return 0
 
@@ -456,8 +481,8 @@ class Readers:
 
     def get(self, account: str) -> Reader | None:
         """None for an account that has not been trained. Raises sqlite3.Error, StoreError for a bad name."""
-        path = junk_path(self._accounts, account)
         reader = self._open.get(account)
+        path = reader.path if reader else junk_path(self._accounts, account)
         try:
             inode = os.stat(path).st_ino
         except (FileNotFoundError, NotADirectoryError):
@@ -467,7 +492,7 @@ class Readers:
             self._open.move_to_end(account)
             return reader
         self.forget(account)
-        reader = self._open[account] = Reader(path, self._decode)
+        reader = self._open[account] = Reader(Path(path), self._decode)
         if len(self._open) > self._most:
             self._open.popitem(last=False)[1].close()
         return reader

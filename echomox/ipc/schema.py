@@ -38,7 +38,8 @@ class Classify:
     """One message for one or more accounts. source: its bytes, or None and then spool is "<worker>/<name>".
 
     cid: the connection's id of the log. mail_from, remote_ip, helo, tls: the envelope it came in. auth: (method,
-    result) of the checks of the delivery, as ("spf", "pass"), ("dkim", "fail").
+    result) of the checks of the delivery, as ("spf", "pass"), ("dkim", "fail"), and the names that they prove, as
+    ("dkim-domain", "example.org").
     """
 
     cid: str
@@ -130,7 +131,7 @@ class Learned:
 @dataclass(frozen=True, slots=True)
 class Retrain:
     """Asks to rebuild an account's word counts from the trained messages it remembers; answered with
-    `LearnState`.
+    `LearnState`, and before it any number of `Retraining` that answer no question.
     """
 
     account: str
@@ -149,7 +150,29 @@ class LearnState:
     waiting: int
 
 
-Message = Hello | Failed | Classify | Verdicts | Ring | Changed | Listen | Unlisten | Learned | Retrain | LearnState
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """How far a `Retrain` has come, for the one who asked; no answer yet. Messages, of all."""
+
+    account: str
+    done: int
+    of: int
+
+
+Message = (
+    Hello
+    | Failed
+    | Classify
+    | Verdicts
+    | Ring
+    | Changed
+    | Listen
+    | Unlisten
+    | Learned
+    | Retrain
+    | LearnState
+    | Retraining
+)
 MESSAGES: tuple[type[Message], ...] = (
     Hello,
     Failed,
@@ -162,5 +185,6 @@ MESSAGES: tuple[type[Message], ...] = (
     Learned,
     Retrain,
     LearnState,
+    Retraining,
 )
 """What may stand in a frame of its own; Evidence and Verdict are parts of others only."""

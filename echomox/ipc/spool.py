@@ -19,17 +19,20 @@ class BadId(ValueError):
 
 def resolve(spool: Path, name: str) -> Path:
     """The file of a spool id below `spool`; raises BadId for anything that is not an id."""
-    found = _ID.fullmatch(name)
-    if not found:
+    return Path(_file(spool, name))
+
+
+def _file(spool: Path, name: str) -> str:
+    if not _ID.fullmatch(name):
         raise BadId("not a spool id")
-    return spool / found[1] / found[2]
+    return f"{spool}/{name}"
 
 
 def read(spool: Path, name: str, limit: int) -> bytes:
     """At most `limit` first bytes of a spooled message. Raises BadId, OSError when it is
     gone.
     """
-    descriptor = os.open(resolve(spool, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(_file(spool, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:  # a file object costs as much again
         return os.read(descriptor, min(os.fstat(descriptor).st_size, limit))
     finally:

@@ -14,7 +14,10 @@ from collections.abc import Mapping
 from echomox.mailauth.check import AuthResults, MailFacts
 from echomox.mailauth.spf import SpfResult
 from echomox.message.authres import Result, format_authres
+from echomox.message.proven import proven
 
+LONGEST = 320
+"""Characters of a value: RFC 5321 4.5.3.1 has 64 for a local part and 255 for a domain."""
 _NOT_WORD = re.compile(r"[^!-~]|[;\"\\]")
 _NOT_COMMENT = re.compile(r"[^ -~]|[()\\]")
 _NOT_QUOTED = re.compile(r"[^ -~]|[\"\\]")
@@ -38,8 +41,7 @@ def authentication_results(authserv_id: str, results: AuthResults, mail: MailFac
 def rows(results: AuthResults, mail: MailFacts) -> list[Result]:
     """One per result: SPF, each DKIM signature, DMARC, ARC where there is a chain, iprev."""
     spf, dmarc, arc = results.spf, results.dmarc, results.arc
-    sender = {"smtp.mailfrom": _word(mail.mail_from)} if spf.identity == "mailfrom" else {"smtp.helo": _word(mail.helo)}
-    found: list[Result] = [("spf", spf.result, _reason(spf.result, spf.reason), sender)]
+    found: list[Result] = [("spf", spf.result, _reason(spf.result, spf.reason), _sender(spf, mail))]
     for each in results.dkim:
         tags = (("d", each.domain), ("s", each.selector), ("a", each.algorithm), ("b", each.header_b))
         properties = {f"header.{tag}": _word(value) for tag, value in tags if value}
@@ -57,9 +59,9 @@ def rows(results: AuthResults, mail: MailFacts) -> list[Result]:
 
 
 def evidence(results: AuthResults) -> tuple[tuple[str, str], ...]:
-    """(method, result) for `ipc.schema.Classify.auth`, in the order of the header field; last the name in EHLO, which
-    no header field tells of. A DMARC failure that the domain's owner only watches (p=none) is "watched": forwarders and
-    lists cause most of these."""
+    """(method, result) for `ipc.schema.Classify.auth`, in the order of the header field; then the names that are
+    proven, see `message.proven`; last the name in EHLO, which no header field tells of. A DMARC failure that the
+    domain's owner only watches (p=none) is "watched": forwarders and lists cause most of these."""
     found = [("spf", results.spf.result), *(("dkim", each.result) for each in results.dkim)]
     if not results.dkim:
         found.append(("dkim", "none"))
@@ -67,7 +69,10 @@ def evidence(results: AuthResults) -> tuple[tuple[str, str], ...]:
     found.append(("dmarc", "watched" if watched else results.dmarc.result))
     if results.arc.result != "none":
         found.append(("arc", results.arc.result))
-    return (*found, ("iprev", results.iprev.result), ("helo", results.helo))
+    found.append(("iprev", results.iprev.result))
+    spf = [results.spf.domain] if results.spf.result == "pass" else []
+    dkim = [each.domain for each in results.dkim if each.result == "pass"]
+    return (*found, *proven(spf, dkim), ("helo", results.helo))
 
 
 def received_spf(receiver: str, spf: SpfResult, mail: MailFacts) -> bytes:
@@ -95,6 +100,15 @@ def received_spf(receiver: str, spf: SpfResult, mail: MailFacts) -> bytes:
     return ("\r\n".join(lines).removesuffix(";") + "\r\n").encode("ascii")
 
 
+def _sender(spf: SpfResult, mail: MailFacts) -> Mapping[str, str]:
+    """MAIL FROM or the name in EHLO; the domain whole, and as it was asked for where it is not ASCII."""
+    local, at, domain = mail.mail_from.rpartition("@") if spf.identity == "mailfrom" else ("", "", mail.helo)
+    if spf.domain and not domain.isascii():
+        domain = spf.domain
+    text = _word(f"{local[: max(0, LONGEST - len(at + domain))]}{at}{domain}")
+    return {f"smtp.{spf.identity}": text}
+
+
 def _reason(result: str, reason: str) -> str:
     return _clean(reason) if result in ("temperror", "permerror") else ""
 
@@ -105,10 +119,10 @@ def _clean(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    return _NOT_WORD.sub("?", text[:320])
+    return _NOT_WORD.sub("?", text[:LONGEST])
 
 
 def _quoted(text: str) -> str:
     """RFC 7208 9.1: a dot-atom, or else a quoted string."""
-    text = _NOT_QUOTED.sub("?", text[:320])
+    text = _NOT_QUOTED.sub("?", text[:LONGEST])
     return text if _ATOM.fullmatch(text) and not text.startswith(".") else f'"{text}"'

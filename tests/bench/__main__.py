@@ -1,10 +1,10 @@
 """`make bench`: runs every load against a throwaway server and prints a table of medians with what the server spent.
 
-    python -m tests.bench [--runs 3] [--seconds 6] [--only deliver,fetch] [--corpus DIR-or-tar] [--json FILE]
+    python -m tests.bench [--runs 3] [--seconds 6] [--only deliver,fetch] [--no-corpus] [--json FILE]
 
 Each row runs on its own fresh server; those of the filter are in tests/bench/filter.py, those
 of mail in and out of the world in tests/bench/mail.py, those of large mailboxes and
-many clients in tests/bench/imap.py. "CPU ms" is the server's
+many clients in tests/bench/imap.py, of searching in tests/bench/search.py. "CPU ms" is the server's
 processor time per operation: read it rather than the rate when the machine is busy. "bound" says which resource was
 nearest to its limit: the cores (client and server share them), or the disk. Speed is never asserted here: figures are
 printed, and compared by people.
@@ -32,6 +32,7 @@ from tests.bench import imap as imap_bench
 from tests.bench import mail as mail_bench
 from tests.bench import measure
 from tests.bench import memory as memory_bench
+from tests.bench import search as search_bench
 from tests.corpus import sample
 
 COMMANDS = Path(sys.executable).parent
@@ -214,7 +215,7 @@ def lines(result: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
             yield f"{name}: {key}", f"{result[key]:,.0f}/s", "", result["bound"]
     elif "push_p50" in result:
         push = f"push p50 {result['push_p50']} ms, max {result['push_max']} ms"
-        yield name, "", "", f"{result['kib_per_connection']} KiB per connection; {push}"
+        yield name, "", "", f"objects of a session: {result['kib_per_connection']} KiB; CPU: {push}"
     else:
         notes = f"{result['bound']}; p99 {result['p99']} ms"
         if "visible" in result:
@@ -232,7 +233,8 @@ def idle_row() -> None:
     server = Server(2)
     time.sleep(2)
     memory = measure.pss_mib(server.process.pid)
-    print(f"{'server idle':<48}{memory:>9.1f} MiB PSS; start to READY {server.ready_seconds:.2f} s")
+    start = f"start to READY {server.ready_seconds:.2f} s"
+    print(f"{'server idle':<48}{memory:>9.1f} MiB PSS, private pages of its processes; {start}")
     server.stop()
 
 
@@ -257,6 +259,7 @@ def main() -> None:
         for what, rate, cpu, notes in lines(result):
             print(f"{what:<48}{rate:>12}{cpu:>8}  {notes}", flush=True)
     results += imap_bench.run(words, lambda: Server(4))
+    results += search_bench.run(words)
     results += filter_bench.run(words, options.runs, options.seconds)
     results += mail_bench.run(Server, words, options.runs, options.seconds)
     results += memory_bench.run(Server, words)

@@ -4,8 +4,9 @@
     python -m tests.bench.imap PORT PASSWORD PID [word …]      against a server that runs; PID: its supervisor's
 
 One blocking client works through the rows in their order; those about sets and opening use the mailbox that
-MULTIAPPEND has made. Every figure is the median of several turns. "CPU ms" is the server's processor time of one turn,
-all processes together. Nothing is asserted, but for the answers being complete.
+MULTIAPPEND has made. Every figure is the median of several turns. "CPU ms" is the server's processor time of one turn
+(of one message, of one connection, where the figure is of these), all processes together; behind the aim stands what
+bounds the figure. Nothing is asserted, but for the answers being complete.
 """
 
 from __future__ import annotations
@@ -114,8 +115,10 @@ class Server(NamedTuple):
 Result = dict[str, Any]
 
 
-def row(name: str, figure: str, cpu_ms: float, bar: str) -> Result:
-    return {"row": f"imap: {name}", "figure": figure, "cpu_ms": round(cpu_ms, 1), "bar": bar}
+def row(name: str, figure: str, cpu_ms: float, bar: str, seconds: float = 0.0) -> Result:
+    """seconds: of one turn, of which the server's processor time is `cpu_ms`."""
+    bound = measure.bound(seconds, cpu_ms) if seconds else ""
+    return {"row": f"imap: {name}", "figure": figure, "cpu_ms": round(cpu_ms, 1), "bar": bar, "bound": bound}
 
 
 # -- the rows ---------------------------------------------------------------------
@@ -132,7 +135,7 @@ def multiappend(server: Server) -> Iterator[Result]:
         commands.append(b"APPEND large" + b"".join(b" (\\Seen) {%d+}\r\n%b" % (len(one), one) for one in mails))
     following = iter(commands)
     seconds, cpu = server.timed(lambda: client.run(next(following)), turns)
-    yield row("MULTIAPPEND, durable messages of 8 KiB", f"{100 / seconds:,.0f}/s", cpu / 100, "2,000/s; CPU ms each")
+    yield row("MULTIAPPEND, durable messages of 8 KiB", f"{100 / seconds:,.0f}/s", cpu / 100, "2,000/s", seconds / 100)
 
 
 def sets(server: Server) -> Iterator[Result]:
@@ -143,20 +146,20 @@ def sets(server: Server) -> Iterator[Result]:
     numbers = b"1:%d" % SET
     turns = LARGE // SET - 1
     seconds, cpu = server.timed(lambda: client.run(b"COPY " + numbers + b" large"), turns)
-    yield row(f"COPY of {SET:,}", f"{1000 * seconds:,.0f} ms", cpu, "1,000 ms")
+    yield row(f"COPY of {SET:,}", f"{1000 * seconds:,.0f} ms", cpu, "1,000 ms", seconds)
     signs = iter(b"+-" * TURNS)
     seconds, cpu = server.timed(lambda: client.run(b"STORE %b %cFLAGS.SILENT (\\Flagged)" % (numbers, next(signs))))
-    yield row(f"STORE of {SET:,} flags, silent", f"{1000 * seconds:,.0f} ms", cpu, "500 ms")
+    yield row(f"STORE of {SET:,} flags, silent", f"{1000 * seconds:,.0f} ms", cpu, "500 ms", seconds)
     seconds, cpu = server.timed(lambda: client.run(b"STORE %b %cFLAGS (\\Flagged)" % (numbers, next(signs))))
-    yield row(f"STORE of {SET:,} flags, told", f"{1000 * seconds:,.0f} ms", cpu, "500 ms")
+    yield row(f"STORE of {SET:,} flags, told", f"{1000 * seconds:,.0f} ms", cpu, "500 ms", seconds)
     client.run(b"CREATE other")
     seconds, cpu = server.timed(lambda: client.run(b"MOVE " + numbers + b" other"))
-    yield row(f"MOVE of {SET:,}", f"{1000 * seconds:,.0f} ms", cpu, "1,000 ms")
+    yield row(f"MOVE of {SET:,}", f"{1000 * seconds:,.0f} ms", cpu, "1,000 ms", seconds)
     client.run(b"SELECT other")
     client.run(b"COPY 1:* large")
     client.run(b"STORE 1:* +FLAGS.SILENT (\\Deleted)")
     seconds, cpu = server.timed(lambda: client.run(b"EXPUNGE"), 1)
-    yield row(f"EXPUNGE of {TURNS * SET:,}", f"{1000 * seconds:,.0f} ms", cpu, "-")
+    yield row(f"EXPUNGE of {TURNS * SET:,}", f"{1000 * seconds:,.0f} ms", cpu, "-", seconds)
 
 
 def opening(server: Server) -> Iterator[Result]:
@@ -166,7 +169,7 @@ def opening(server: Server) -> Iterator[Result]:
         one.run(b"ENABLE QRESYNC")
     total = client.number(b"STATUS large (MESSAGES)", b"MESSAGES ")
     seconds, cpu = server.timed(lambda: client.run(b"SELECT large"), 3 * TURNS)
-    yield row(f"SELECT of {total:,} messages", f"{1000 * seconds:.1f} ms", cpu, "50 ms")
+    yield row(f"SELECT of {total:,} messages", f"{1000 * seconds:.1f} ms", cpu, "50 ms", seconds)
     validity = client.number(b"STATUS large (UIDVALIDITY)", b"UIDVALIDITY ")
     modseq = client.number(b"STATUS large (HIGHESTMODSEQ)", b"HIGHESTMODSEQ ")
     other.run(b"SELECT large")
@@ -178,19 +181,19 @@ def opening(server: Server) -> Iterator[Result]:
     command = b"SELECT large (QRESYNC (%d %d))" % (validity, modseq)
     plain, cpu_plain = server.timed(lambda: client.run(b"SELECT large"), 3 * TURNS)
     seconds, cpu = server.timed(lambda: client.run(command), 3 * TURNS)
-    yield row("QRESYNC, 100 changes, whole SELECT", f"{1000 * seconds:.1f} ms", cpu, "-")
+    yield row("QRESYNC, 100 changes, whole SELECT", f"{1000 * seconds:.1f} ms", cpu, "-", seconds)
     figure = f"{1000 * max(seconds - plain, 0):.1f} ms"
     yield row("QRESYNC, 100 changes, what it adds", figure, max(cpu - cpu_plain, 0), "20 ms")
     client.run(b"SELECT large")
     command = b"UID FETCH 1:* (FLAGS) (CHANGEDSINCE %d VANISHED)" % modseq
     seconds, cpu = server.timed(lambda: client.run(command))
-    yield row("UID FETCH CHANGEDSINCE, 100 changes", f"{1000 * seconds:.1f} ms", cpu, "20 ms")
+    yield row("UID FETCH CHANGEDSINCE, 100 changes", f"{1000 * seconds:.1f} ms", cpu, "20 ms", seconds)
     seconds, cpu = server.timed(lambda: client.size(b"FETCH 1:* (UID FLAGS)"), 3)
-    yield row("FETCH flags, all of it", f"{total / seconds:,.0f}/s", cpu, "200,000/s")
+    yield row("FETCH flags, all of it", f"{total / seconds:,.0f}/s", cpu, "200,000/s", seconds)
     seconds, cpu = server.timed(lambda: client.size(b"FETCH 1:* (FLAGS ENVELOPE)"), 3)
-    yield row("FETCH flags and envelopes, all of it", f"{total / seconds:,.0f}/s", cpu, "100,000/s")
+    yield row("FETCH flags and envelopes, all of it", f"{total / seconds:,.0f}/s", cpu, "100,000/s", seconds)
     seconds, cpu = server.timed(lambda: client.size(b"FETCH 1:%d (BODY.PEEK[])" % SET), 3)
-    yield row(f"FETCH bodies of 8 KiB, {SET:,}", f"{SET / seconds:,.0f}/s", cpu, "40,000/s")
+    yield row(f"FETCH bodies of 8 KiB, {SET:,}", f"{SET / seconds:,.0f}/s", cpu, "40,000/s", seconds)
 
 
 def large_bodies(server: Server) -> Iterator[Result]:
@@ -200,11 +203,11 @@ def large_bodies(server: Server) -> Iterator[Result]:
     data = b"Subject: large\r\n\r\n" + (b"y" * 76 + b"\r\n") * (16 * MIB // 78)
     command = b"APPEND huge {%d+}\r\n%b" % (len(data), data)
     seconds, cpu = server.timed(lambda: client.run(command), 4)
-    yield row("APPEND of 16 MiB", f"{len(data) / seconds / 1e6:,.0f} MB/s", cpu, "-")
+    yield row("APPEND of 16 MiB", f"{len(data) / seconds / 1e6:,.0f} MB/s", cpu, "-", seconds)
     client.run(b"SELECT huge")
     total = client.size(b"FETCH 1:* (BODY.PEEK[])")
     seconds, cpu = server.timed(lambda: client.size(b"FETCH 1:* (BODY.PEEK[])"))
-    yield row("FETCH bodies of 16 MiB", f"{total / seconds / 1e6:,.0f} MB/s", cpu, "500 MB/s")
+    yield row("FETCH bodies of 16 MiB", f"{total / seconds / 1e6:,.0f} MB/s", cpu, "500 MB/s", seconds)
 
 
 def idlers(server: Server) -> Iterator[Result]:
@@ -255,7 +258,8 @@ ROWS = (idlers, multiappend, sets, opening, large_bodies)
 
 
 def line(result: Result) -> str:
-    return f"{result['row']:<48}{result['figure']:>14}{result['cpu_ms']:>9}  aim {result['bar']}"
+    figures = f"{result['row']:<48}{result['figure']:>14}{result['cpu_ms']:>9}"
+    return f"{figures}  aim {result['bar']:<10}{result['bound']}".rstrip()
 
 
 def drive(server: Server, words: Sequence[str] = ()) -> list[Result]:

@@ -81,3 +81,9 @@ def machine() -> str:
         f"{os.cpu_count()} cores {model}, load {os.getloadavg()[0]:.1f}; Linux {platform.release()}, "
         f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, {libraries}"
     )
+
+
+def bound(seconds: float, cpu_ms: float) -> str:
+    """What a figure of one client that waits for its answers is bound by, of the server's processor time in it."""
+    share = cpu_ms / (1000 * seconds)
+    return "server CPU" if share > 0.75 else "CPU, and the client's" if share > 0.4 else "disk, or the client"

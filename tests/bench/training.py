@@ -1,6 +1,7 @@
 """Training alone: lessons a second from messages on disk to a committed junk.db, as the trainer does them.
 
     outbox      a long outbox of a fresh account
+    settle      what of that nobody waits for, by itself: the words, each into its row
     retrain     everything it has learned, anew
     one by one  corrections, each a transaction of its own with all that classifiers read
 
@@ -20,10 +21,11 @@ from pathlib import Path
 from echomox.config.schema import JunkFilter
 from echomox.filter.ahead import Raw
 from echomox.filter.features import Envelope, Features, read
+from echomox.filter.stages import membranes
 from echomox.filter.training import Pupil
 from echomox.filter.trial import silent
 from echomox.filter.words import Writer, junk_path
-from workers.classifier import settle
+from workers.trainer import warm
 
 CORRECTIONS = 100
 Lessons = Sequence[tuple[bytes, str]]
@@ -52,11 +54,14 @@ def training(directory: Path, lessons: Lessons) -> dict[str, float]:
     bulk = dict(list(labels.items())[:-CORRECTIONS])
     writer = Writer(junk_path(directory, "account"))
     usual = gc.get_threshold()
-    settle()  # as the trainer's process does
+    membranes.default_rules()
+    warm()  # as the trainer's process does
     try:
         found: dict[str, float] = {}
         with _timed(found, "outbox", len(bulk)), _lesson(writer, source) as pupil:
             pupil.set_labels(bulk)
+        with _timed(found, "settle", len(bulk)), writer.transaction():  # before it does anything else
+            writer.settle()
         with _timed(found, "retrain", len(bulk)), _lesson(writer, source) as pupil:
             for _ in pupil.relearn():
                 pass

@@ -6,6 +6,7 @@ from __future__ import annotations
 import imaplib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -94,6 +95,19 @@ def test_retraining_beside_the_server_gives_the_same(server: Server) -> None:
     echomox(server, "filter", "retrain", "nobody", code=1)
 
 
+def test_a_retraining_shows_on_a_terminal_how_far_it_is(server: Server) -> None:
+    config = str(server.root / "config")
+    line = [*command("echomox"), "--config", config, "--json", "filter", "retrain", name_of(server)]
+    ours, theirs = os.openpty()
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=True)
+    os.close(theirs)
+    with open(ours, "rb", buffering=0) as terminal:
+        shown = terminal.read(65536)
+    assert json.loads(done.stdout)["messages"] == NUMBER
+    steps = [int(step) for step in re.findall(rb"\] (\d+)/%d" % NUMBER, shown)]
+    assert len(steps) > 3 and steps == sorted(steps) and steps[-1] == NUMBER
+
+
 def helpers_while(server: Server, argv: list[str], seen: Callable[[int], None]) -> tuple[set[int], int]:
     """(processes that the trainer forked, exit code) while a command runs. seen: called with the first of them."""
     trainer, found = server.workers()["trainer.0"], set[int]()
@@ -130,6 +144,12 @@ def test_a_retraining_is_helped_by_processes_that_end_with_it(server: Server) ->
     assert asked(server, "filter", "retrain", name_of(server))["messages"] == NUMBER
 
 
+def test_the_memory_of_the_reservoir_is_told(server: Server) -> None:
+    found = asked(server, "stats", "memory")["reservoir"]
+    assert 10_000 < found["weights"] < 10 << 20 and 1000 < found["account"] < 50_000
+    assert "of it the reservoir: " in echomox(server, "stats", "memory")
+
+
 def test_replay_beside_the_server_changes_nothing(server: Server) -> None:
     before = stats(server)
     found = asked(server, "filter", "replay", name_of(server), "--set", "junk=0.05")
@@ -137,6 +157,12 @@ def test_replay_beside_the_server_changes_nothing(server: Server) -> None:
     assert sum(found["then"]["confusion"]["spam"].values()) == NUMBER // 2
     assert stats(server) == before
     echomox(server, "filter", "replay", name_of(server), "--set", "none=1", code=1)
+    echomox(server, "filter", "replay", name_of(server), "--rules", "/none", code=1)
+    rules = server.root / "small.rules"
+    rules.write_text("membrane skin\nrule small in skin priority 1: plain_only -> ham(1)\n")
+    other = asked(server, "filter", "replay", name_of(server), "--rules", str(rules))
+    assert other["now"]["figures"]["log_loss"] == found["now"]["figures"]["log_loss"]
+    assert other["then"]["figures"]["log_loss"] != other["now"]["figures"]["log_loss"]
 
 
 def test_a_killed_trainer_comes_back_with_the_same_counts(server: Server) -> None:
@@ -174,7 +200,8 @@ def test_serve_json_answers_each_line_whatever_it_is(tmp_path: Path) -> None:
         path = tmp_path / str(number)
         path.write_bytes(mail(number, number % 2 == 1))
         lines.append(json.dumps({"op": "train", "path": str(path), "spam": number % 2 == 1}).encode())
-    bad = [b"", b"no json", b"\xff\xfe", b"[" * 70_000, b"{}", b'{"op": "classify", "path": "/none"}', b'{"op":"x"}']
+    bad = [b"", b"no json", b"\xff\xfe", b"[" * 70_000, b"[" * 60_000, b"null", b"1" * 50_000]
+    bad += [b"{}", b'{"op": "classify", "path": "/none"}', b'{"op":"x"}']
     bad += [json.dumps({"op": "classify", "path": str(tmp_path)}).encode(), b'{"op":"classify","path":"a\\u0000b"}']
     good = [json.dumps({"op": "classify", "path": str(tmp_path / str(n))}).encode() for n in (28, 29)]
     done = subprocess.run(

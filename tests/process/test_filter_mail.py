@@ -237,6 +237,78 @@ def test_whom_the_account_wrote_to_is_known(server: Server) -> None:
     assert any(reason.startswith("acquaintance") for reason in reasons)
 
 
+def test_what_one_account_is_taught_changes_no_bit_of_another(server: Server) -> None:
+    mails = [spam(970), ham(970), other(970)]
+    before = [judged(server, mail, "u1")[1] for mail in mails]
+    total = echomox(server, "filter", "stats", "u0")["MessageTotal"]
+    with imap(server) as client:
+        for number in range(12):
+            client.append("Archive", "($Junk)", None, other(300 + number))
+        learnt(server, total + 12)
+        assert [judged(server, mail, "u1")[1] for mail in mails] == before
+        client.select("Archive")
+        _, found = client.search(None, "FROM", "news@letters.example")
+        client.store(b",".join(found[0].split()).decode(), "-FLAGS.SILENT", "($Junk)")
+    learnt(server, total)
+
+
+@contextlib.contextmanager
+def settings(server: Server, lines: str) -> Iterator[None]:
+    """Of u0's filter, for a while."""
+    dynamic = server.root / "config/domains.toml"
+    before = dynamic.read_text()
+    assert before.count(FILTER.format("u0")) == 1
+    dynamic.write_text(before.replace(FILTER.format("u0"), f"\n[accounts.u0.junk_filter]\n{lines}\n"))
+    assert reload(server).returncode == 0
+    yield
+    dynamic.write_text(before)
+    assert reload(server).returncode == 0
+
+
+def test_shadow_mode_judges_and_delivers_to_the_inbox(server: Server) -> None:
+    with settings(server, "shadow = true"):
+        mailbox, verdict, _ = judged(server, spam(975))
+    assert mailbox == "INBOX" and verdict["probability"] > 0.8 and verdict["reason"].startswith("shadow-reject")
+
+
+def test_the_users_lists_decide_alone(server: Server) -> None:
+    lists = 'mode = "junk-only"\nallow = ["@s976.example"]\nblock = ["friend1@good.example"]'
+    with settings(server, lists):
+        for mail, place, reason in (
+            (spam(976), "INBOX", "allow list shop976@s976.example"),
+            (ham(977), "Junk", "block list friend1@good.example"),
+        ):
+            mailbox, verdict, _ = judged(server, mail)
+            said = [item["reasons"] for item in verdict["evidence"] if item["stage"] == "reputation"]
+            assert (mailbox, said) == (place, [[reason]])
+
+
+def test_weights_of_the_settings_are_those_of_the_verdict(server: Server) -> None:
+    with settings(server, 'mode = "junk-only"\nweights = ["ngrams=0", "esn=0"]'):
+        _, verdict, said = judged(server, spam(978))
+    weights = {item["stage"]: item["weight"] for item in verdict["evidence"]}
+    assert weights["ngrams"] == weights["esn"] == 0.0 < weights["bayes"] and "ngrams" not in said
+
+
+def test_kill_9_of_everything_keeps_what_was_learnt_to_the_bit(server: Server) -> None:
+    mails = [spam(980, 100), ham(980), other(980)]
+    (directory,) = server.root.rglob("data/reservoir")
+
+    def known() -> tuple[Any, ...]:
+        tables = [echomox(server, "filter", what, "u0") for what in ("state", "stats")]
+        return *tables, [judged(server, mail)[1] for mail in mails], (directory / "weights.dat").read_bytes()
+
+    before = known()
+    for pid in [server.pid, *server.workers().values()]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    server.kill()
+    server.start()
+    assert known() == before
+    assert echomox(server, "verifydata")["faults"] == []
+    assert len(before[0]["states"]) == 100 and before[0]["reservoir"]["Trained"]
+
+
 def reload(server: Server) -> subprocess.CompletedProcess[str]:
     line = [*command("echomox-supervisor"), "reload", "--config", str(server.root)]
     return subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)

@@ -8,15 +8,17 @@ import json
 import re
 import smtplib
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from echomox.delivery.authlog import FILE, ReportRows
 from echomox.mailauth.dkim import sign
 from tests.process.dnsserver import DnsServer
-from tests.process.harness import Server, wait_until
+from tests.process.harness import ROOT, Server, command, wait_until
 from tests.unit.mailauth.dkimsamples import record, signing_key
 
 ZONE = """
@@ -42,7 +44,7 @@ MAIL = (
 @pytest.fixture(scope="module")
 def dns() -> Iterator[DnsServer]:
     with DnsServer(ZONE) as server:
-        for domain in ("good.example", "bad.example", "broken.example"):
+        for domain in ("good.example", "bad.example", "broken.example", "esp.example"):
             server.put(f"s1._domainkey.{domain}", "TXT", f'"{record()}"')
         server.fail["broken.example"] = "servfail"
         yield server
@@ -54,17 +56,17 @@ def server(tmp_path_factory, dns) -> Iterator[Server]:
         yield server
 
 
-def send(server: Server, mail: bytes, sender: str) -> tuple[int, bytes]:
+def send(server: Server, mail: bytes, sender: str, to: int = 0) -> tuple[int, bytes]:
     with smtplib.SMTP("127.0.0.1", server.ports["smtp"], local_hostname="client.good.example", timeout=30) as client:
         client.ehlo()
         client.mail(sender)
-        client.rcpt(server.accounts[0]["address"])
+        client.rcpt(server.accounts[to]["address"])
         return client.data(mail)
 
 
-def fetch(server: Server, token: str, mailbox: str) -> bytes:
+def fetch(server: Server, token: str, mailbox: str, to: int = 0) -> bytes:
     """The message as IMAP gives it."""
-    account = server.accounts[0]
+    account = server.accounts[to]
     with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30) as client:
         client.starttls()
         client.login(account["address"], account["password"])
@@ -137,6 +139,55 @@ def test_results_are_evidence_of_the_filter(server):
     message = fetch(server, "evidence", "INBOX")
     verdict = re.search(rb"(?s)X-EchoMox-Verdict:.*?\r\n(?![ \t])", message)
     assert verdict and b"dmarc=pass" in verdict[0], verdict
+
+
+def echomox(server: Server, *argv: str) -> Any:
+    line = [*command("echomox"), "--config", str(server.root / "config"), "--json", *argv]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def teach(server: Server, token: str, flag: str, to: int) -> None:
+    account = server.accounts[to]
+    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30) as client:
+        client.starttls()
+        client.login(account["address"], account["password"])
+        client.select("INBOX")
+        _, found = client.search(None, "SUBJECT", token)
+        client.store(found[0].split()[0].decode(), "+FLAGS.SILENT", f"({flag})")
+
+
+def reputation(server: Server, token: str, to: int) -> str:
+    """What its step said of a message in the Inbox, when it came; and what `filter explain` says of it now."""
+    database = next(server.root.rglob(f"accounts/u{to}/index.db"))
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        query = "SELECT message.id FROM message JOIN content ON content.id = content WHERE content.message_id LIKE ?"
+        ((number,),) = connection.execute(query, (f"%{token}@%",)).fetchall()
+    connection.close()
+    explained = echomox(server, "filter", "explain", str(number), "--account", f"u{to}")
+    (reason,) = [item["reasons"][0] for item in explained["stages"] if item["stage"] == "reputation"]
+    field = re.search(rb"(?s)X-EchoMox-Verdict:.*?\r\n(?![ \t])", fetch(server, token, "INBOX", to))
+    assert field and reason.encode() in re.sub(rb"[_\s]+", b" ", field[0]), (reason, field)
+    return reason
+
+
+def test_a_known_signer_vouches_for_a_new_address(server):
+    """F08: taught by three of its mails, each of another author, from the stored message; the forwarder's SPF too."""
+    for number in range(3):
+        source = mail(f"brand{number}.example", f"brand{number}", "esp.example")
+        assert send(server, source, "a@good.example", 1)[0] == 250
+        teach(server, f"brand{number}", "$NotJunk", 1)
+    wait_until(lambda: echomox(server, "filter", "stats", "u1")["MessageTotal"] == 3, 30, "learnt")
+    for token, domain, sender, signer in (
+        ("newbrand", "new.example", "a@nobody.example", "esp.example"),
+        ("newsender", "other.example", "a@good.example", ""),
+        ("newboth", "both.example", "a@nobody.example", ""),
+    ):
+        assert send(server, mail(domain, token, signer), sender, 1)[0] == 250
+    assert reputation(server, "newbrand", 1) == "dkim esp.example 3/0"
+    assert reputation(server, "newsender", 1) == "spf good.example 3/0"
+    assert reputation(server, "newboth", 1) == "ip 127.0.0.1 3/0"
 
 
 def test_results_in_our_name_do_not_stay(server):

@@ -1,9 +1,9 @@
 """The affective stage: what a message feels like, and what that says of its kind (R40 to R49).
 
 Terms of emotion are counted (`filter.lexicon`) and become a profile (`reservoir.affect`). The probability is the
-profile's spam score by fixed weights; it is a weak sign, so its weight in the combination is small, and where no
-stage before this one has an opinion it has none either: a feeling alone never decides. A combiner that learns reads
-the probability whatever the weight.
+profile's spam score by fixed weights; it is a weak sign, so its trust is small, WEIGHT, but in an account that was
+taught nothing or little, where hardly anything else is known; and where no stage before this one has an opinion it has
+none either: a feeling alone never decides. A combiner that learns reads the probability whatever the trust.
 
 The profile is of the message alone, so it is computed once for all accounts and left in `Features.memo` under NAME;
 `of` gives it to others: for the verdict, the store and `echomox filter explain`.
@@ -21,6 +21,8 @@ from echomox.reservoir.affect import FEELINGS, FIELDS, KINDS, Affect, Warning, a
 
 NAME = "affect"
 WEIGHT = 0.25
+YOUTH = 20
+"""Messages an account was taught until its own parts are half of what is heard: before, this one is trusted more."""
 DIGITS = 4
 REASONS = 6
 TERMS = 3
@@ -60,7 +62,8 @@ def run(features: Features, context: Context) -> Evidence:
     if not found.reading.counts.words:
         return Evidence(NAME, 0.5, 0.0, ("no text",))
     heard = any(item.weight > 0.0 for item in context.evidence)
-    return Evidence(NAME, found.affect.spam, WEIGHT if heard else 0.0, () if context.brief else reasons(found))
+    trust = max(WEIGHT, YOUTH / (YOUTH + context.ham + context.spam)) if heard else 0.0
+    return Evidence(NAME, found.affect.spam, trust, () if context.brief else reasons(found))
 
 
 def reasons(found: Found) -> tuple[str, ...]:

@@ -54,11 +54,12 @@ _CLEAR = log((0.5 + MARGIN) / (0.5 - MARGIN))
 def strongest(found: Known) -> tuple[Places, Odds]:
     """The tokens that count, at most TOP of them: their places, ascending, and log-odds."""
     places = found.tokens.distinct
-    odds = found.odds[places]
-    strong = np.flatnonzero(np.abs(odds) >= _CLEAR)
+    odds = found.odds.take(places)
+    strong = (np.abs(odds) >= _CLEAR).nonzero()[0]
     if len(strong) > TOP:
-        strong = np.sort(strong[np.argsort(-np.abs(odds[strong]), kind="stable")[:TOP]])
-    return places[strong], odds[strong]
+        strong = strong[(-np.abs(odds[strong])).argsort(kind="stable")[:TOP]]
+        strong.sort()
+    return places.take(strong), odds.take(strong)
 
 
 def log_odds(odds: Odds, rarer: int) -> float:
@@ -91,7 +92,7 @@ def run_batch(questions: Sequence[Question]) -> list[Evidence]:
 
 def _reasons(features: Features, found: Known, places: Places, pulls: Odds) -> tuple[str, ...]:
     """The words that pulled most to the side that won; of equal ones the last, which tell more than header fields."""
-    order = len(pulls) - 1 - np.argsort(-pulls[::-1], kind="stable")[:REASONS]
+    order = len(pulls) - 1 - (-pulls[::-1]).argsort(kind="stable")[:REASONS]
     most = places[order[pulls[order] > 0.0]]
     counts = found.counts[most].tolist()
     words = strings(features.text, found.tokens, most)

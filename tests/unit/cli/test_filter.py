@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from contextlib import closing
 
 import pytest
 
+from echomox.cli.filter_text import _objects
 from echomox.cli.main import main
 from echomox.filter.stages import STAGES
 from echomox.filter.weights import DIRECTORY, StateFile
 from echomox.filter.words import junk_path
 from echomox.reservoir.affect import FIELDS
 from echomox.store import open_engine
+from echomox.store.engine import SendLimits
 from tests.contract.stores import add, message
 
 PROFILE = [n / 16 for n in range(10)]
@@ -74,6 +77,81 @@ def test_details_are_the_same_of_a_file_and_of_a_message(run, stored, tmp_path):
         assert {"stages", "membranes", "esn", "affect"} <= set(everything)
 
 
+TRACE = (
+    b"Return-Path: <shop@shop.example>\r\n"
+    b"Received: from mx.shop.example (rdns.example [192.0.2.7]) by here with ESMTPS\r\n\tid 1;\r\n"
+    b"Authentication-Results: here;\r\n\tspf=fail smtp.mailfrom=shop.example;\r\n\tdkim=none;\r\n\tdmarc=fail\r\n"
+)
+VERDICT = {
+    "place": "junk", "reason": "from-junk-to-reject", "probability": 0.5, "parts": "all", "learned": 0,
+    "evidence": [{"stage": "auth", "probability": 0.9, "weight": 0.2, "reasons": ["dmarc=watched", "helo=fail"]}],
+}  # fmt: skip
+
+
+def test_a_stored_message_is_explained_with_what_its_delivery_found(run, demo):
+    engine = open_engine(demo.paths)
+    (one,) = (
+        found.message_id
+        for found in [add(engine, source=SOURCE, account="u0", prefix=TRACE, verdict=json.dumps(VERDICT))]
+    )
+    engine.close()
+    found = json.loads(run("filter", "explain", one, "--account", "u0", "--json")[1])
+    assert found["features"]["metadata"]["remote_ip"] == "192.0.2.7" and found["features"]["metadata"]["tls"]
+    assert found["checks"] == [
+        {"method": "spf", "result": "fail", "log_odds": 1.2},
+        {"method": "dkim", "result": "none", "log_odds": 0.0},
+        {"method": "dmarc", "result": "watched", "log_odds": 0.8},
+        {"method": "helo", "result": "fail", "log_odds": 0.3},
+    ]
+    (said,) = [stage for stage in found["stages"] if stage["stage"] == "auth"]
+    assert said["reasons"] == ["dmarc=watched", "helo=fail"] and said["weight"] > 0
+    assert found["delivered"] == {name: VERDICT[name] for name in VERDICT if name != "evidence"}
+    text = run("filter", "explain", one, "--account", "u0")[1]
+    assert "when it came: junk: P(spam) 0.5000, from-junk-to-reject" in text and "dmarc=watched +0.8" in text
+
+
+def test_whom_the_account_wrote_to_is_known_to_explain(run, demo, tmp_path):
+    file = tmp_path / "mail"
+    file.write_bytes(b"From: Friend <Friend@far.example>\r\nSubject: x\r\n\r\nhello\r\n")
+
+    def reasons():
+        stages = json.loads(run("filter", "explain", file, "--account", "u0", "--json")[1])["stages"]
+        return [stage["reasons"] for stage in stages if stage["stage"] == "reputation"]
+
+    assert reasons() == [["untrained"]]
+    engine = open_engine(demo.paths)
+    engine.open("u0").note_sent(["friend@far.example"], [], 1_700_000_000.0, SendLimits(0, 0))
+    engine.close()
+    assert reasons() == [["written to friend@far.example 0/0"]]
+
+
+def test_explain_tells_how_long_each_part_takes_when_asked(run, stored):
+    assert "timing:" not in run("filter", "explain", stored[0], "--account", "u0")[1]
+    assert "timing:" in run("filter", "explain", stored[0], "--account", "u0", "--timing")[1]
+    found = json.loads(run("filter", "explain", stored[0], "--account", "u0", "--json")[1])["timing"]
+    assert set(found) == {"read", "all", *(stage.name for stage in STAGES)}
+    assert 0 < sum(found.values()) - found["all"] <= found["all"] * 1.5
+
+
+def test_explain_draws_all_that_it_says(run, tmp_path):
+    file, plots = tmp_path / "mail", tmp_path / "plots"
+    file.write_bytes(SOURCE.replace(b"winner", b"win\x07\x1bner <&>"))
+    code, out, _ = run("filter", "explain", file, "--account", "u0", "--plot", plots)
+    assert code == 0 and "esn:" not in out and "membranes:" not in out
+    names = {path.stem for path in plots.glob("*.svg")}
+    assert names == {"parts", "words", "emotions", "inputs", "states", "tree"}
+    for path in plots.glob("*.svg"):
+        ET.fromstring(path.read_bytes())
+    texts = [item.text for item in ET.fromstring((plots / "tree.svg").read_bytes()) if item.tag.endswith("}text")]
+    titles = [text.partition(":")[0] for text in texts[1:]]
+    assert titles[:4] == ["Skin", "1 Content analysis", "1.1 Word patterns", "Ham words"] and len(titles) == 13
+
+
+def test_objects_are_shown_with_their_mobility():
+    found = {"type": "spam", "value": 1.5, "charge": -1, "mobility": 0.5}
+    assert _objects([found, found | {"charge": 0, "mobility": 1.0}]) == "spam-(1.5)~0.5, spam(1.5)"
+
+
 def test_state_shows_the_rows_of_state_db(run, demo):
     shape = {"ReservoirSize": 100, "SpectralRadius": 0.9, "LeakRate": 0.3, "Trained": False, "MessageCount": 0}
     fresh = json.loads(run("filter", "state", "u0", "--json")[1])
@@ -98,6 +176,30 @@ def test_a_broken_state_db_is_refused_in_one_line(run, demo):
     (demo.paths.data / DIRECTORY / "state.db").write_bytes(b"no database" * 1000)
     code, _, err = run("filter", "state", "u0")
     assert code == 1 and "verifydata" in err and err.count("\n") == 1
+
+
+def test_eval_takes_settings_and_rules_and_prints_json_without_nan(run, tmp_path):
+    for kind in ("ham", "spam"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "1").write_bytes(SOURCE)
+    evaluate = ("filter", "eval", tmp_path, "--protocol", "online")
+    code, out, err = run(*evaluate, "--json", "--set", "leak=0.2")
+    assert (code, err) == (0, "")
+
+    def odd(name):
+        raise AssertionError(name)
+
+    assert json.loads(out, parse_constant=odd)["online"]["all"]["auc_error_second_half"] is None
+    assert "messages/s)" in run(*evaluate)[1]
+    for more, why in (
+        (("--delay", "-1"), "0 or more"),
+        (("--set", "strict=0.5"), "works at a delivery"),
+        (("--set", "weights=bayes=x"), "is no weight"),
+        (("--rules", tmp_path / "none"), "none"),
+        (("--protocol", "odd"), "no protocol odd"),
+    ):
+        code, _, err = run(*evaluate, *more)
+        assert code == 1 and why in err
 
 
 def test_verifydata_looks_at_the_filter(run, demo, stored):

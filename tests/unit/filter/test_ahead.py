@@ -1,6 +1,7 @@
 """Messages read ahead by other processes: the same lessons bit for bit, whatever becomes of those processes."""
 
 import os
+import pickle
 import signal
 import sqlite3
 
@@ -9,11 +10,13 @@ import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import ahead, training
-from echomox.filter.ahead import CHUNK, WORTH, Ahead, Raw, prepared, unpacked
+from echomox.filter.ahead import CHUNK, WORTH, Ahead, Raw, packed, prepared, sent, unpacked
+from echomox.filter.context import Stage
 from echomox.filter.evidence import outline
 from echomox.filter.features import Envelope, read
 from echomox.filter.learners import METHOD, Method
 from echomox.filter.stages import STAGES, esn, ngrams
+from echomox.filter.tokens import Text
 from echomox.filter.training import Pupil
 from echomox.filter.trial import silent
 from echomox.filter.words import Writer, junk_path
@@ -144,6 +147,47 @@ def test_a_helper_has_nothing_open_but_its_pipes(monkeypatch):
             assert file.fileno() not in held and len(held - {0, 1, 2}) == 2
 
 
+def test_every_message_is_read_once(monkeypatch):
+    monkeypatch.setattr(ahead, "helpers", lambda: 2)
+    source = Source()
+    with asked(source) as one:
+        assert [one(message) is None for message in range(NUMBER)] == [message in GONE for message in range(NUMBER)]
+    assert sorted(source.asked) == list(range(NUMBER))
+
+
+def test_answers_come_through_a_narrow_pipe(monkeypatch):
+    monkeypatch.setattr(ahead, "helpers", lambda: 1)
+    monkeypatch.setattr(ahead, "_PIPE", 4096)
+    source = Source()
+    with asked(source) as one:
+        for message in range(NUMBER):
+            found = one(message)
+            assert (found.words(2) if found else None) == (None if message in GONE else source(message).words(2))
+
+
+def test_a_stage_that_raises_costs_no_lesson(monkeypatch):
+    def broken(features, context):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ahead, "helpers", lambda: 1)
+    failed = []
+    stages = (Stage("broken", broken, 0.001, learned=False), *STAGES)
+    with Ahead(Source().fetch, list(range(60)), 2, stages, lambda *what: failed.append(what)) as one:
+        assert [one(message) is None for message in range(60)] == [n in GONE for n in range(60)]
+    assert failed == []
+
+
+WORDS = [["a", "größe"], ["two\nlines"], ["\ud800", "a\0b", ""], [""], []]
+
+
+@pytest.mark.parametrize("singles", WORDS)
+@pytest.mark.parametrize("run", WORDS)
+def test_texts_arrive_as_they_were(singles, run):
+    text = Text(singles, [("", run), ("t:", []), ("t:", ["x", "y"])], min(1, len(singles)))
+    for one in (text, Text(singles, []), Text([], [("", run)])):
+        assert ahead._text(pickle.loads(pickle.dumps(ahead._written(one)))) == one
+
+
 def test_a_message_that_cannot_be_read_spoils_no_other(monkeypatch):
     monkeypatch.setattr(ahead, "helpers", lambda: 1)
     plain = ahead.read
@@ -176,7 +220,7 @@ def test_what_is_remembered_of_a_message_arrives_as_it_was_made():
     source = Source()
     for message in (1, 6, 20, 21):
         raw = source.fetch(message)
-        (one,) = prepared([raw], 2, STAGES)
+        (one,) = pickle.loads(sent([packed(*prepared([raw], 2, STAGES))])[4:])
         found, wanted = unpacked(one, raw.envelope), read(raw.data, raw.envelope)
         for features in (found, wanted):
             outline(features, 2), ngrams.gaps(features, 2)

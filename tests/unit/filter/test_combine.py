@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echomox.config.schema import JunkFilter
+from echomox.config.schema_dynamic import FILTER_PARTS, MOST_WEIGHT
 from echomox.filter import combine as module
 from echomox.filter.combine import (
     DECIDES,
@@ -25,6 +27,7 @@ from echomox.filter.combine import (
 )
 from echomox.filter.context import Context, nothing
 from echomox.filter.features import read
+from echomox.filter.stages import STAGES
 from echomox.ipc.schema import Evidence
 
 PLAIN = Model({"x": 1.0, "y": 0.5, "z": 0.5})
@@ -54,6 +57,31 @@ def part(probability, weight=1.0, stage="x"):
 def test_the_sum_in_log_odds(parts, expected):
     model = PLAIN._replace(high=HIGH)
     assert combine(parts, model).probability == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_parts_that_can_be_weighed_by_hand_are_the_stages():
+    assert tuple(stage.name for stage in STAGES) == FILTER_PARTS and MOST_WEIGHT == module.MOST_WEIGHT
+
+
+def test_weights_of_the_settings_hold_in_place_of_those_learned():
+    model = module.fixed(PLAIN, ("y=0", "z=2"))
+    assert model.weights == {"x": 1.0, "y": 0.0, "z": 2.0} and module.fixed(PLAIN, ()) is PLAIN
+    assert module.fixed(None, ("affect=0.3",)).weights == DEFAULT.weights | {"affect": 0.3}
+    both = combine([part(0.9), part(0.01, 1.0, "y")], model)
+    assert both.probability == combine([part(0.9)], model).probability
+    assert [item.weight for item in both.evidence] == [1.0, 0.0]
+    assert combine([part(0.9, 1.0, "y")], model).evidence[0].weight == 0.0  # no opinion: to the Inbox
+
+
+def test_what_is_learnt_beside_a_fixed_weight_is_by_it():
+    evidence = [part(0.9, 1.0, "bayes"), part(0.999, 1.0, "ngrams")]
+    learnt = []
+    for said in ((), ("ngrams=0",)):
+        state = State()
+        context = Context(1, 0, 0, nothing, evidence=evidence, settings=JunkFilter(weights=said))
+        LEARNER.add(state, "ham", LEARNER.contribution(state, FEATURES, context, "ham"))
+        learnt.append(state)
+    assert learnt[0].ham != learnt[1].ham  # L is another
 
 
 def test_certainty_of_a_part_is_bounded():

@@ -45,6 +45,13 @@ def test_thresholds_are_the_accounts(probability, place):
     assert decide(JunkFilter(junk=0.5, reject=0.6), verdict(probability)).place == place
 
 
+@pytest.mark.parametrize("probability, reason", [(0.1, "below-junk"), (0.5, "shadow-junk"), (0.9, "shadow-reject")])
+def test_shadow_mode_says_what_it_would_do_and_delivers(probability, reason):
+    found = decide(JunkFilter(shadow=True), verdict(probability))
+    assert (found.place, found.reason) == ("inbox", reason)
+    assert found.header.startswith(b"X-EchoMox-Verdict: inbox; p=%.4f; reason=%s;" % (probability, reason.encode()))
+
+
 @pytest.mark.parametrize("junk_filter", [JunkFilter(), JunkFilter(junk=0.0), JunkFilter(junk=0.0, reject=0.0)])
 @pytest.mark.parametrize(
     "found, reason",

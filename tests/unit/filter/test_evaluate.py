@@ -18,7 +18,8 @@ from echomox.filter.explain import details
 from echomox.filter.features import read
 from echomox.filter.padding import padded, plain_text
 from echomox.filter.replay import replay
-from echomox.filter.stages.membranes import default_rules
+from echomox.filter.stages import STAGES, membranes, with_own
+from echomox.filter.stages.membranes import default_rules, rules_from
 from echomox.filter.trial import silent
 from tests.unit.filter.test_learning import Account
 from tests.unit.filter.test_parts import mail
@@ -59,8 +60,12 @@ def test_directories_and_mboxes_are_mixed_by_date(tmp_path):
     assert mails[0].read().endswith(b"\r\n\r\nFrom here\r\nFrom x\r\n\r\n")
 
 
-@pytest.mark.parametrize("index", ["spam\tx", "odd\tx\t2024-01-01", "ham\tx\tyesterday", "ham\tx\t2024-01-01"])
+@pytest.mark.parametrize(
+    "index",
+    ["spam\tx", "odd\tx\t2024-01-01", "ham\tx\tyesterday", "ham\tx\t2024-01-01", "ham\ty\t2024-01-01"],
+)
 def test_a_corpus_that_cannot_be_used_says_why(tmp_path, index):
+    (tmp_path / "x").write_bytes(b"")
     (tmp_path / "index.tsv").write_text(index + "\n")
     with pytest.raises(CorpusError, match=r"index.tsv:1|no spam"):
         load(tmp_path)
@@ -102,6 +107,19 @@ def test_figures_of_perfect_and_useless_filters():
     assert np.isnan(figures.auc_error(figures.sample([0.5], [True])))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("spam", [[], [True], [False], [True, False]])
+def test_figures_of_hardly_anything_are_json(spam):
+    found = figures.plain(figures.summary(figures.sample([0.25] * len(spam), spam)))
+    json.dumps(found, allow_nan=False)
+    assert (found["lam"] is None) == (len(set(spam)) < 2)
+
+
+def test_the_calibration_error_is_the_mean_distance_from_the_truth():
+    found = figures.sample([0.2, 0.2, 0.2, 0.2, 0.9, 0.9], [True, False, False, False, True, True])
+    assert figures.calibration_error(found) == pytest.approx((4 * abs(0.2 - 0.25) + 2 * abs(0.9 - 1.0)) / 6)
+
+
 # -- protocols -----------------------------------------------------------------
 
 
@@ -129,6 +147,8 @@ def test_every_protocol_is_told_with_its_ablation(report):
 
 def test_a_report_is_json_and_a_table(report):
     text = "\n".join(table.lines(json.loads(json.dumps(report))))
+    for word in ("messages/s)", "calibration error 0.", "lost@99%"):
+        assert word in text
     for word in ("online: 80 messages", "bayes alone", "without ngrams", "cold:", "untrained:", "attack:", "CPU"):
         assert word in text
 
@@ -233,3 +253,22 @@ def test_replay_tells_what_other_settings_would_do(tmp_path):
     assert found["then"]["confusion"]["spam"]["reject"] == 0
     assert found["now"]["confusion"]["ham"] != found["then"]["confusion"]["ham"] or found["moved"] >= 0
     assert found["now"]["figures"] == found["then"]["figures"]
+
+
+def test_a_replay_and_an_evaluation_are_by_the_rules_that_are_given(tmp_path, corpus):
+    rules = rules_from('membrane skin\nwords odd in skin: "xyzzy"\nrule odd in skin priority 1: odd -> spam(9)\n')
+    stages = with_own(membranes.stage(lambda: rules))
+    patch = pytest.MonkeyPatch()
+    patch.setattr(evaluate, "PROTOCOLS", ("online",))
+    found = Evaluation(load(corpus)[:8], Plan(("online",), stages=stages)).run()["online"]["alone"]["membranes"]
+    patch.undo()
+    assert found["auc_error"] == 50.0  # no word of these rules is in any message
+    account = Account()
+    account.messages = {n: mail(n, n % 2 == 1) for n in range(4)}
+    (tmp_path / "u0").mkdir()
+    for n in range(4):
+        account.says(n, ("ham", "spam")[n % 2])
+    learn(account, tmp_path, JunkFilter(), silent())
+    both = (JunkFilter(), JunkFilter())
+    found = replay(account, tmp_path, both, silent(), stages=(STAGES, stages))
+    assert found["now"]["figures"]["log_loss"] != found["then"]["figures"]["log_loss"]

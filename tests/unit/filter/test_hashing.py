@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from echomox.filter import hashing
-from echomox.filter.features import hash_together, read
+from echomox.filter.features import Envelope, hash_together, read
 from echomox.filter.hashed import FEW, hashed, strings
+from echomox.filter.identities import counted
 from echomox.filter.tokens import Text
 from tests.unit.filter.test_tokens import HEAD, HTML, NASTY, mail
 
@@ -73,6 +74,17 @@ def test_together_and_alone_are_the_same(ngrams):
         assert found.distinct.tobytes() == alone.distinct.tobytes()
         assert (found.at, found.words) == (alone.at, alone.words)
         assert hashing.hashes(one.words(ngrams)).tolist() == one.hashed(ngrams).tolist()
+
+
+def test_whom_a_message_is_from_is_hashed_behind_its_tokens():
+    messages = [read(data, Envelope(remote_ip="192.0.2.7")) for data in (HEAD, b"From: a@b.example\r\n\r\nx", b"")]
+    hash_together(messages, 2)
+    for one in messages:
+        found, words = one.places(2), counted(one.identities())
+        alone = hashed([one.text], 2)[0]
+        assert hashing.hashes(words).tolist() == found.hashes[found.others : -1].tolist() and len(words) >= 2
+        assert alone.hashes[:-1].tolist() == found.hashes[: found.others].tolist()
+        assert alone.distinct.tolist() == found.distinct.tolist() and found.hashes[-1] == 0
 
 
 ODD = Text(["ü", "a\0b"], [("t:", []), ("", ["x"]), ("t:", ["a", "\ud800"]), ("", []), ("", ["a", "b", "c", "größe"])])

@@ -6,6 +6,7 @@ import zlib
 from math import isfinite
 
 import msgpack
+import numpy as np
 import pytest
 
 from echomox.config.schema import JunkFilter
@@ -16,7 +17,7 @@ from echomox.filter.explain import DETAILS, details, explain
 from echomox.filter.features import READ_BYTES
 from echomox.filter.hashing import hashes
 from echomox.filter.judge import Judge, fallback_judge
-from echomox.filter.learn import BadRecord, Delta, pack, unpack, unpack_strings
+from echomox.filter.learn import BadRecord, Delta, Spelling, pack, unpack, unpack_strings
 from echomox.filter.stages.membranes import default_rules
 from echomox.filter.words import Reader, Readers, Writer, junk_path
 from echomox.ipc.schema import Classify
@@ -216,10 +217,59 @@ def test_a_delta_that_cancels_out_changes_nothing():
 def test_a_delta_comes_back():
     delta = Delta()
     delta.add_many([("spam", hashes(["a", "b"])), ("ham", hashes(["b", "c"]))])
-    delta.spelled = dict(zip(hashes(["a"]).tolist(), ["a"]))
+    delta.spelled.add(hashes(["a"]), ["a"])
     again = Delta.load(delta.dump())
     assert again.lookup(hashes(["a", "b", "c", "d"])).tolist() == [[0, 1], [1, 1], [1, 0], [0, 0]]
-    assert again.spelled == delta.spelled
+    assert again.spelled.of(hashes(["b", "a"])) == [None, "a"]
+
+
+@pytest.mark.parametrize("words", [[], [""], ["a"], ["a", "", "größe", "日本", "a"], ["a\0b", "\ud800"]])
+def test_how_words_are_written_comes_back(words):
+    delta = Delta()
+    for word in words:
+        delta.spelled.add(hashes([word]), [word])
+    found = Delta.load(delta.dump()).spelled
+    wanted = [word.replace("\0", "").replace("\ud800", "?") for word in words]
+    assert found.of(hashes(words)) == wanted and len(found) == len(words)
+    assert found.of(hashes(["none"])) == [None]
+
+
+def test_what_was_said_of_a_word_last_holds():
+    one, other = Spelling(), Spelling()
+    one.add(hashes(["a", "b"]), ["first", "b"])
+    other.add(hashes(["a"]), ["last"])
+    one.merge(other)
+    assert one.of(hashes(["b", "a"])) == ["b", "last"]
+
+
+@pytest.mark.parametrize("words", [{}, {"a": "a", "größe": "größe"}])
+def test_changes_that_an_older_program_left_waiting_are_read(words):
+    keys = hashes(["a", "b"])
+    spelled = {int(hashes([key])[0]): word for key, word in words.items()}
+    data = msgpack.packb([keys.tobytes(), np.array([[1, 0], [0, 2]], np.int32).tobytes(), spelled])
+    found = Delta.load(zlib.crc32(data).to_bytes(4, "little") + data)
+    assert found.lookup(keys).tolist() == [[1, 0], [0, 2]]
+    assert found.spelled.of(hashes(list(words))) == list(words.values())
+
+
+@pytest.mark.parametrize(
+    "spelled", [[], [7], [None], [{-1: "a"}], [{"a": "a"}], [b"x" * 8, b"a\0b"], [b"", b"", b""], [b"x" * 8, b"\xff"]]
+)
+def test_a_record_of_another_shape_is_an_error(spelled):
+    keys = hashes(["a"])
+    data = msgpack.packb([keys.tobytes(), np.array([[1, 0]], np.int32).tobytes(), *spelled])
+    record = zlib.crc32(data).to_bytes(4, "little") + data
+    with pytest.raises(BadRecord):
+        Delta.load(record)
+
+
+def test_which_messages_are_trained_is_asked_for_any_number(accounts):
+    writer = Writer(junk_path(accounts, "u0"))
+    with writer.transaction():
+        writer.remember([(n, "ham", hashes(["a"])) for n in range(0, 2000, 3)])
+    assert writer.which(range(1700)) == set(range(0, 1700, 3))
+    assert writer.which([]) == writer.which({1: "ham"}) == set()
+    writer.close()
 
 
 def put(accounts, settle=False, **words):
@@ -229,7 +279,7 @@ def put(accounts, settle=False, **words):
         for word, counts in words.items():
             for _ in range(counts[kind]):
                 delta.add(("ham", "spam")[kind], hashes([word]), 1)
-    delta.spelled = dict(zip(hashes(list(words)).tolist(), words))
+    delta.spelled.add(hashes(list(words)), list(words))
     delta.ham = delta.spam = 20
     with writer.transaction():
         writer.apply(delta)
@@ -322,15 +372,27 @@ def test_a_stage_that_raises_leaves_the_decision_to_the_rest(account, accounts, 
     assert found.evidence[0].reasons == ("error ZeroDivisionError",)
 
 
-def test_the_fallback_judges_by_bayes_and_says_so(account, accounts, log):
+def test_the_fallback_judges_by_what_is_light_and_says_so(account, accounts, log):
     trained(account, accounts, log)
     source = mail("offer cheap 7")
     (found,) = fallback_judge(accounts, lambda name: SETTINGS, log).verdicts(question("u0", source=source), accounts)
     (whole,) = judge(accounts, log).verdicts(question("u0", source=source), accounts)
     assert found.parts == "fallback"
     (bayes,) = [part for part in whole.evidence if part.stage == "bayes"]
-    (part,) = found.evidence
-    assert (part.stage, part.probability, part.weight) == ("bayes", bayes.probability, 1.0)
+    part = found.evidence[0]
+    assert (part.stage, part.probability) == ("bayes", bayes.probability) and part.weight > 0.5
+    assert [item.stage for item in found.evidence] == ["bayes", "reputation"]
+
+
+@pytest.mark.parametrize(
+    "lists, expected", [({"allow": ("@x.example",)}, 1e-4), ({"block": ("@x.example",)}, 1 - 1e-4)]
+)
+def test_lists_of_senders_hold_in_the_fallback_too(account, accounts, log, lists, expected):
+    trained(account, accounts, log)
+    settings = JunkFilter(**lists)
+    source = b"From: a@x.example\r\n\r\ncheap offer\r\n"
+    (found,) = fallback_judge(accounts, lambda name: settings, log).verdicts(question("u0", source=source), accounts)
+    assert found.probability == expected and found.parts == "fallback"
 
 
 def test_without_time_there_is_no_opinion(accounts, log):
@@ -417,6 +479,7 @@ def test_stats_are_the_seeds_four_numbers_and_words_rise(account, accounts, log)
     word = stats.word(accounts, "u0", "cheap")
     assert (word["Ham"], word["Spam"]) == (0, 20) and word["probability"] > 0.9
     assert stats.word(accounts, "u0", "none")["probability"] == 0.5
+    assert stats.word(accounts, "u0", "CHEAP") == word and stats.word(accounts, "u0", "NONE")["Word"] == "NONE"
 
 
 def test_verdicts_do_not_depend_on_when(account, accounts, log):

@@ -18,7 +18,7 @@ from echomox.filter import parts, training, words
 from echomox.filter.context import Stage, no_opinion
 from echomox.filter.decide import decide
 from echomox.filter.desk import Desk, due, learn, retrain
-from echomox.filter.features import read
+from echomox.filter.features import Envelope, read
 from echomox.filter.hashing import hashes
 from echomox.filter.judge import SURE, Asked, Judge
 from echomox.filter.learners import LEARNERS
@@ -342,9 +342,25 @@ def test_the_envelope_is_read_from_our_own_trace_fields():
     assert (found.mail_from, found.remote_ip, found.helo, found.tls) == (
         "a@b.example", "192.0.2.7", "mail.b.example", True,
     )  # fmt: skip
-    assert found.auth == (("spf", "pass"), ("dkim", "fail"))
+    assert found.auth == (("spf", "pass"), ("dkim", "fail"), ("spf-domain", "b.example"))
     assert envelope_of(b"").remote_ip == "" and found.told == ()
     evidence = (Evidence("bayes", 0.9876, 0.3, ("cheap 0/9",)), Evidence("esn", 0.5, 0.0, ("p=0.1*0.1",)))
     header = decide(SETTINGS, Verdict("u0", 0.9, evidence, "all", 30)).header
     assert envelope_of(TRACE + header).told == (("bayes", 0.9876),)
     assert envelope_of(b"Received: from x ([IPv6:2001:db8::1]) by y with SMTP;\r\n").remote_ip == "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    "field, sent_on",
+    [
+        (b"X-EchoMox-Rule: inbox; reason=below-junk,ruleset-forward\r\n", True),
+        (b"X-EchoMox-Rule: inbox;\r\n\treason=ruleset-forward,dnsbl:x.example\r\n", True),
+        (b"X-EchoMox-Rule: inbox; reason=below-junk,ruleset-list\r\n", False),
+        (b"X-EchoMox-Rule: inbox; reason=ruleset\r\nX-Other: a,ruleset-forward\r\n", False),
+    ],
+)
+def test_what_a_forwarder_has_sent_on_is_learnt_without_its_peer(field, sent_on):
+    """As it was judged: `delivery.local` leaves the same out."""
+    found = envelope_of(TRACE + field)
+    assert (found == Envelope(tls=True)) is sent_on
+    assert sent_on or found == envelope_of(TRACE)

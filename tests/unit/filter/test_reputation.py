@@ -4,13 +4,20 @@ import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.config.senderlists import SERVER, AccountFilter, Lists, listed
+from echomox.filter import identities
 from echomox.filter.combine import DECIDES, combine
 from echomox.filter.context import DEFAULTS, Context
 from echomox.filter.features import Envelope, read
-from echomox.filter.stages import auth, reputation
+from echomox.filter.stages import STAGES, auth, reputation
+from echomox.message.proven import proven
 from tests.unit.filter.support import known as look_up
 
 PASS = (("spf", "pass"), ("dkim", "pass"), ("dmarc", "pass"))
+
+
+def signed(*domains, spf=""):
+    """What the delivery says of a mail with these signatures."""
+    return proven([spf] if spf else [], domains)
 
 
 def mail(sender="Ann <Ann@Mail.Example.co.uk>", ip="192.0.2.77", results=()):
@@ -23,14 +30,16 @@ def context(settings=DEFAULTS, ham=20, spam=20, **counts):
 
 
 def test_whom_a_mail_is_of():
-    assert reputation.identities(mail()) == {
+    assert mail().identities() == {
         "from": "ann@mail.example.co.uk",
         "domain": "mail.example.co.uk",
         "organisation": "example.co.uk",
         "ip": "192.0.2.77",
-        "net": "192.0.2.0/24",
+        "net": "192.0.2.64/26",
+        "wide-net": "192.0.0.0/21",
     }
-    assert reputation.identities(mail("nobody", "")) == {}
+    assert tuple(mail(results=signed("news.example", spf="bounce.example")).identities()) == identities.STEPS
+    assert mail("nobody", "").identities() == {}
     assert reputation.words(mail(ip=""))[0] == "rep:from:ann@mail.example.co.uk"
 
 
@@ -44,22 +53,53 @@ def test_whom_a_mail_is_of():
     ],
 )
 def test_the_domain_of_one_owner(domain, expected):
-    assert reputation.organisational_domain(domain) == expected
+    assert identities.organisational_domain(domain) == expected
 
 
 @pytest.mark.parametrize(
     "ip, expected",
-    [("192.0.2.1", "192.0.2.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"), ("x", "")],
+    [
+        ("192.0.2.77", ("192.0.2.77", "192.0.2.64/26", "192.0.0.0/21")),
+        ("2001:db8:1:2::3", ("2001:db8:1:2::/64", "2001:db8:1::/48", "2001:db8::/32")),
+        ("2001:DB8:1:2:0::9", ("2001:db8:1:2::/64", "2001:db8:1::/48", "2001:db8::/32")),
+        ("fe80::1%eth0", ("fe80::/64", "fe80::/48", "fe80::/32")),
+        ("::ffff:192.0.2.77", ("192.0.2.77", "192.0.2.64/26", "192.0.0.0/21")),
+        ("x", ("", "", "")),
+        ("", ("", "", "")),
+    ],
 )
-def test_the_net_of_an_address(ip, expected):
-    assert reputation.net(ip) == expected
+def test_the_nets_of_an_address(ip, expected):
+    assert identities.nets(ip) == expected
+
+
+@pytest.mark.parametrize(
+    "domains, author, expected",
+    [
+        ((), "example.org", ""),
+        (("esp.example",), "example.org", "esp.example"),
+        (("esp.example", "mail.example.org"), "example.org", "mail.example.org"),
+        (("esp.example", "mail.example.org", "example.org"), "example.org", "example.org"),
+        (("b.example", "a.example"), "example.org", "b.example"),
+        (("b.example", "a.example"), "", "b.example"),
+        (("esp.example", "xn--mnchen-3ya.example"), "m\u00fcnchen.example", "xn--mnchen-3ya.example"),
+        (("esp.co.uk", "example.co.uk"), "shop.example.co.uk", "example.co.uk"),
+    ],
+)
+def test_of_several_signers_the_authors_own_is_counted(domains, author, expected):
+    assert identities.signer(domains, author) == expected
 
 
 def words(**counts):
     names = {
         "address": "rep:from:ann@mail.example.co.uk",
+        "domain": "rep:domain:mail.example.co.uk",
         "owner": "rep:organisation:example.co.uk",
-        "net": "rep:net:192.0.2.0/24",
+        "dkim": "rep:dkim:esp.example",
+        "spf": "rep:spf:bounces.example",
+        "ip": "rep:ip:192.0.2.77",
+        "net": "rep:net:192.0.2.64/26",
+        "wide": "rep:wide-net:192.0.0.0/21",
+        "old": "rep:net:192.0.2.0/24",
     }
     known = {names[name]: pair for name, pair in counts.items()}
     return Context(2, 20, 20, look_up(known))
@@ -78,6 +118,72 @@ def test_the_most_exact_step_that_is_known_answers_and_is_named(known, probabili
     assert found.probability == pytest.approx(probability)
     assert found.reasons[0].startswith(step + " ")
     assert 0 < found.weight < 1
+
+
+STEPS = {
+    "address": "from ann@mail.example.co.uk",
+    "domain": "domain mail.example.co.uk",
+    "owner": "organisation example.co.uk",
+    "dkim": "dkim esp.example",
+    "spf": "spf bounces.example",
+    "ip": "ip 192.0.2.77",
+    "net": "net 192.0.2.64/26",
+    "wide": "wide-net 192.0.0.0/21",
+}
+PROVEN = signed("esp.example", spf="bounces.example")
+
+
+@pytest.mark.parametrize("place", range(len(STEPS)), ids=list(STEPS))
+def test_each_step_answers_in_its_turn(place):
+    """When it and the wider ones are known, and the more exact ones are not, or from too few."""
+    names = list(STEPS)
+    step = identities.STEPS[place]
+    known = {names[place]: (0, reputation.LEAST[step])} | dict.fromkeys(names[place + 1 :], (50, 0))
+    known |= {name: (reputation.LEAST[of] - 1, 0) for name, of in zip(names[:place], identities.STEPS)}
+    found = reputation.run(mail(results=PROVEN), words(**known))
+    assert found.reasons == (f"{STEPS[names[place]]} 0/{reputation.LEAST[step]}",)
+    assert found.probability > 0.5
+    assert found.weight == reputation.LEAST[step] / (reputation.LEAST[step] + reputation.YOUTH[step])
+
+
+def test_a_wider_net_is_a_weaker_sign_and_so_is_a_signer_of_others():
+    weights = {step: 20 / (20 + reputation.YOUTH[step]) for step in identities.STEPS}
+    for strong, weak in [("organisation", "dkim"), ("organisation", "spf"), ("ip", "net"), ("net", "wide-net")]:
+        assert weights[strong] > weights[weak]
+
+
+def test_a_known_signer_vouches_for_an_address_never_seen():
+    stranger = mail("Bo <bo@new.example>", ip="198.51.100.9", results=(("dkim", "pass"), *signed("esp.example")))
+    assert reputation.run(stranger, words(dkim=(12, 0))).reasons == ("dkim esp.example 12/0",)
+    unsigned = mail("Bo <bo@new.example>", ip="198.51.100.9", results=(("dkim", "fail"),))
+    assert reputation.run(unsigned, words(dkim=(12, 0))).reasons == ("stranger",)
+
+
+def test_a_forged_from_gains_nothing_by_its_own_signature():
+    """Its From counts as it did without; only what is proven is looked up beside it."""
+    forged = (("dmarc", "fail"), *signed("evil.example", spf="evil.example"))
+    for known in ({"address": (5, 0), "dkim": (50, 0)}, {"owner": (5, 1)}):
+        plain = reputation.run(mail(results=(("dmarc", "fail"),)), words(**known))
+        assert reputation.run(mail(results=forged), words(**known)) == plain
+    assert reputation.run(mail(results=forged), words(dkim=(50, 0), spf=(50, 0))).reasons == ("stranger",)
+
+
+def test_counts_of_wider_nets_of_old_are_not_read():
+    assert reputation.run(mail(), words(old=(0, 50))).reasons == ("stranger",)
+
+
+def test_words_and_senders_are_looked_up_at_once():
+    """Of all messages of an account, for all stages that read counts."""
+    asked = []
+
+    def counts(hashes):
+        asked.append(len(hashes))
+        return look_up({"rep:from:ann@mail.example.co.uk": (5, 0), "y": (3, 0)})(hashes)
+
+    questions = [(mail(ip=f"192.0.2.{place}"), Context(2, 20, 20, counts)) for place in range(3)]
+    found = [stage.run_batch(questions) for stage in STAGES if stage.run_batch]
+    assert asked == [sum([len(features.places(2).hashes) for features, _ in questions])]
+    assert [item.reasons for item in found[-1]] == [("from ann@mail.example.co.uk 5/0",)] * 3
 
 
 def test_a_stranger_is_no_evidence():

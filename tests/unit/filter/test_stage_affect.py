@@ -1,6 +1,7 @@
 """The affective stage: evidence, profile, and that a message is a value of its own."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -46,8 +47,13 @@ def test_it_has_a_small_voice_beside_others_and_none_alone():
     assert (alone.stage, alone.weight) == ("affect", 0.0)
     assert affect.run(read(PRESSING), context(0.0)).weight == 0.0
     beside = affect.run(read(PRESSING), context(0.0, 1.0))
-    assert beside.weight == affect.WEIGHT <= 0.25
-    assert beside.probability == alone.probability == values(PRESSING).spam
+    assert beside.weight > 0 and beside.probability == alone.probability == values(PRESSING).spam
+
+
+@pytest.mark.parametrize("taught, trust", [(0, 1.0), (20, 0.5), (60, 0.25), (6000, 0.25)])
+def test_it_is_heard_most_where_nothing_was_taught(taught, trust):
+    given = replace(context(1.0), ham=taught // 2, spam=taught - taught // 2)
+    assert affect.run(read(PRESSING), given).weight == trust
 
 
 def test_a_message_without_text_has_no_opinion():

@@ -52,10 +52,14 @@ def test_a_table_counts_like_a_dictionary(steps):
 def test_full_buckets_flow_over_around_the_end():
     """Words whose home is one bucket: the last."""
     inverse = pow(int(wordmap._MULTIPLIER), -1, 1 << 64)
-    words = array([(((1 << 64) - 1 - n) * inverse) % (1 << 64) for n in range(40)])
+    number = wordmap.WIDTH * (2 * wordmap.NEXT + 2) - 3  # the last are found at the third look
+    words = array([(((1 << 64) - 1 - n) * inverse) % (1 << 64) for n in range(number)])
     table = Table()
-    table.put(words, pairs([(n + 1, n) for n in range(40)]))
-    assert table.lookup(words).tolist() == [[n + 1, n] for n in range(40)]
+    table.put(words, pairs([(n + 1, n) for n in range(number)]))
+    assert table.lookup(words).tolist() == [[n + 1, n] for n in range(number)]
+    assert table.hashes[table.find(words)].tolist() == words.tolist()
+    table.put(words, pairs([(n, n + 2) for n in range(number)]))
+    assert (table.lookup(words).tolist(), table.used) == ([[n, n + 2] for n in range(number)], number)
     assert not table.lookup(array([((1 << 64) - 99) * inverse % (1 << 64)])).any()
 
 
@@ -172,7 +176,7 @@ def teach(writer, *words, settle=False):
     delta = Delta()
     found = hashes(words)
     delta.add("spam", found, 1)
-    delta.spelled = dict(zip(found.tolist(), words))
+    delta.spelled.add(found, words)
     with writer.transaction():
         writer.apply(delta)
     if settle:

@@ -3,7 +3,10 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from echomox.dns.types import canonical_name
 from echomox.filter.training import envelope_of
 from echomox.mailauth.arc import ArcResult
 from echomox.mailauth.check import AuthResults, MailFacts
@@ -94,8 +97,67 @@ def test_the_filter_learns_by_the_same_results_as_it_judges_by():
     found = results(dkim=(DkimResult("pass", "a.example"), DkimResult("fail", "b.example")), arc=ArcResult("fail"))
     field = authentication_results("mx", found, FACTS)
     assert envelope_of(field).auth == evidence(found)[:-1]
+    assert evidence(found)[-3:-1] == (("spf-domain", "example.org"), ("dkim-domain", "a.example"))
     assert evidence(found)[-1] == ("helo", "pass")
     assert evidence(results(dkim=()))[1] == ("dkim", "none")
+
+
+@pytest.mark.parametrize(
+    "mail_from, spf, dkim, names",
+    [
+        ("ann@example.org", SpfResult("pass", "example.org"), (), [("spf-domain", "example.org")]),
+        ("ann@Example.ORG.", SpfResult("pass", "example.org"), (), [("spf-domain", "example.org")]),
+        ('"a@b c"@example.org', SpfResult("pass", "example.org"), (), [("spf-domain", "example.org")]),
+        ("ä@münchen.example", SpfResult("pass", "xn--mnchen-3ya.example"), (),
+         [("spf-domain", "xn--mnchen-3ya.example")]),
+        ("", SpfResult("pass", "mx.example.org", "helo"), (), [("spf-domain", "mx.example.org")]),
+        ("ann@example.org", SpfResult("softfail", "example.org"), (), []),
+        ("ann@org", SpfResult("pass", "org"), (), []),
+        (f"ann@{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}",
+         SpfResult("pass", f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}"), (),
+         [("spf-domain", f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 60}")]),
+        ("", SpfResult("none"), (DkimResult("pass", "b.example"), DkimResult("fail", "c.example"),
+         DkimResult("pass", "a.example"), DkimResult("pass", "b.example", reason="t header.d=evil.example")),
+         [("dkim-domain", "b.example"), ("dkim-domain", "a.example")]),
+        ("", SpfResult("none", reason="smtp.mailfrom=a@b.example"), (DkimResult("pass", "not a.name"),), []),
+        ("", SpfResult("none"), tuple(DkimResult("pass", f"s{n}.example") for n in range(12)),
+         [("dkim-domain", f"s{n}.example") for n in range(8)]),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isascii() and len(value) < 40 else "",
+)  # fmt: skip
+def test_the_names_that_are_proven_are_the_same_at_delivery_and_at_training(mail_from, spf, dkim, names):
+    found = results(spf=spf, dkim=dkim)
+    field = authentication_results("mx", found, MailFacts("192.0.2.1", "mx.example.org", mail_from, b"", (), 0.0))
+    assert [pair for pair in evidence(found) if pair[0].endswith("-domain")] == names
+    assert envelope_of(field).auth == evidence(found)[:-1]
+
+
+WORD = st.text(st.characters(exclude_categories=("Cs",)), max_size=30) | st.sampled_from(
+    ["a.example", "B.Example.", "a@b.example", "münchen.example", "x" * 330, " header.d=a.example", '";dkim=pass', "@"]
+)
+
+
+@given(st.lists(WORD, max_size=3).map("".join), WORD, WORD, WORD, st.sampled_from(["mailfrom", "helo"]))
+def test_any_name_is_the_same_at_delivery_and_at_training(mail_from, helo, signer, reason, identity):
+    domain = mail_from.rpartition("@")[2] if identity == "mailfrom" else helo
+    spf = SpfResult("pass", canonical_name(domain) or "", identity, reason=reason)
+    dkim = (DkimResult("pass", canonical_name(signer) or "", reason=reason), DkimResult("pass", "b.example"))
+    found = results(spf=spf, dkim=dkim)
+    field = authentication_results("mx", found, MailFacts("192.0.2.1", helo, mail_from, b"", (), 0.0))
+    assert envelope_of(field).auth == evidence(found)[:-1]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_strangers_write_proves_no_name(text):
+    text += ";dkim=pass header.d=evil.example; smtp.mailfrom=evil.example"
+    facts = MailFacts("192.0.2.1", text, text, b"", (), 0.0)
+    for result in ("pass", "fail"):
+        dkim = DkimResult(result, text, text, text, text, text, header_b=text)
+        for identity in ("mailfrom", "helo"):
+            found = results(spf=SpfResult(result, text, identity, mechanism=text, reason=text), dkim=(dkim,))
+            known = envelope_of(authentication_results("mx", found, facts)).auth
+            assert known == evidence(found)[:-1]
+            assert not any(name.endswith("-domain") for name, _ in known)
 
 
 def test_received_spf():

@@ -24,7 +24,7 @@ from echomox.config.snapshot import Snapshot
 from echomox.store import open_engine
 from tests.unit.net.support import DYNAMIC, Host, secrets_of
 
-LIMITS = replace(Limits(), connections_per_ip=5, connection_rate_per_ip=0)
+LIMITS = replace(Limits(), connections_per_ip=5, connection_rate_per_ip=0, first_time_delay=0.0)
 MESSAGE = b"From: mjl@example.org\r\nSubject: hi\r\n\r\n.text\r\n"
 
 
