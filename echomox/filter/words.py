@@ -390,6 +390,10 @@ class Reader:
         self._words = None
         self._connection.close()
 
+    def has_tables(self) -> bool:
+        """False while the trainer makes the file."""
+        return bool(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
     def totals(self) -> Totals:
         """Looks whether the account has changed; what `lookup` and `model` give belongs to these totals."""
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
@@ -492,7 +496,11 @@ class Readers:
             self._open.move_to_end(account)
             return reader
         self.forget(account)
-        reader = self._open[account] = Reader(Path(path), self._decode)
+        reader = Reader(Path(path), self._decode)
+        if not reader.has_tables():
+            reader.close()
+            return None
+        self._open[account] = reader
         if len(self._open) > self._most:
             self._open.popitem(last=False)[1].close()
         return reader

@@ -482,6 +482,20 @@ def test_stats_are_the_seeds_four_numbers_and_words_rise(account, accounts, log)
     assert stats.word(accounts, "u0", "CHEAP") == word and stats.word(accounts, "u0", "NONE")["Word"] == "NONE"
 
 
+def test_a_junk_db_that_is_being_made_is_that_of_an_untrained_account(account, accounts, log):
+    empty = stats.stats(accounts, "u0")
+    path = junk_path(accounts, "u0")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sqlite3.connect(path).close()
+    path.touch()
+    assert stats.stats(accounts, "u0") == empty
+    readers = Readers(accounts)
+    assert readers.get("u0") is None
+    Writer(path).close()
+    assert readers.get("u0").totals().total == 0
+    readers.close()
+
+
 def test_verdicts_do_not_depend_on_when(account, accounts, log):
     trained(account, accounts, log)
     one = judge(accounts, log)
