@@ -327,6 +327,7 @@ def memory(place: Place) -> dict[str, float]:
     for number in range(1, ACCOUNTS):
         names.append(f"other{number}")
         shutil.copytree(place.accounts / ACCOUNT, place.accounts / names[-1])
+    os.sync()  # pages that were not written yet would count as private
     with serving(place, "all", 1) as (peer,):
         sizes = []
         for accounts in (names[:1], names):
