@@ -93,6 +93,9 @@ def demo_text(facts: dict[str, Any]) -> list[str]:
     address, password = accounts[0]["address"], accounts[0]["password"]
     first = [f"  {entry['address']}  password {entry['password']}" for entry in accounts[:2]]
     more = [f"  and {len(accounts) - 2} more with the same password"] if len(accounts) > 2 else []
+    # With what every mail program writes: the filter takes what lacks that for the work of a bulk mailer.
+    fields = {"From": "you@example.org", "To": address, "Message-ID": "<1@example.org>", "Subject": "Hello"}
+    mail = "\\n".join([*[f"{name}: {value}" for name, value in fields.items()], "", "It works.", ""])
     send = f"smtplib.SMTP('127.0.0.1', {ports['smtp']}).sendmail('you@example.org', '{address}', mail)"
     fetch = "print(m.select(), m.fetch('*', 'BODY[]')[1][0][1].decode())"
     return [
@@ -103,9 +106,9 @@ def demo_text(facts: dict[str, Any]) -> list[str]:
         "",
         "send a mail to the first one, with what is installed:",
         f"  swaks --server 127.0.0.1:{ports['smtp']} --from you@example.org --to {address}",
-        f"  printf 'Subject: Hello\\n\\nIt works.\\n' | curl --crlf -sS -T - smtp://127.0.0.1:{ports['smtp']} "
+        f"  printf '{mail}' | curl --crlf -sS -T - smtp://127.0.0.1:{ports['smtp']} "
         f"--mail-from you@example.org --mail-rcpt {address}",
-        f"  python3 -c \"import smtplib; mail = 'Subject: Hello\\n\\nIt works.\\n'; {send}\"",
+        f"  python3 -c \"import smtplib; mail = '{mail}'; {send}\"",
         "",
         "read it:",
         f"  curl -sS -u '{address}:{password}' 'imap://127.0.0.1:{ports['imap']}/INBOX;MAILINDEX=1'",
