@@ -136,4 +136,5 @@ def _mib(size: int) -> str:
 
 
 def _share(one: dict[str, Any]) -> str:
-    return f"{100 * one['index'] / one['mail']:.0f} %" if one["mail"] else ""
+    # Of hardly any mail it is the size of empty tables.
+    return f"{100 * one['index'] / one['mail']:.0f} %" if one["mail"] >= 1 << 20 else ""
