@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 
 from echomox.store import flags as rules
@@ -23,7 +24,7 @@ from echomox.store.fakerows import FakeMailbox
 from echomox.store.fakevirtual import FakeVirtuals
 
 
-class FakeNames:
+class FakeNames(ABC):
     """The part of `fake.FakeAccount` that is about mailboxes and not their messages."""
 
     _virtuals: FakeVirtuals
@@ -40,12 +41,13 @@ class FakeNames:
             self._make(mailbox, use)
         self._subscribed.update(DEFAULT_MAILBOXES)
 
+    @abstractmethod
     def bump(self, *touched: FakeMailbox) -> int:
         """The next mod-sequence, of these mailboxes too."""
-        raise NotImplementedError
 
+    @abstractmethod
     def move(self, mailbox_id: int, uids: Collection[int], target_id: int) -> Copied:
-        raise NotImplementedError
+        """As AccountStore.move."""
 
     def _make(self, name: str, use: str = "") -> FakeMailbox:
         made = FakeMailbox(len(self._mailboxes) + 1, name, next(self._validities), use)
