@@ -41,7 +41,7 @@ BOOTSTRAP = {
 # After RFC 9083 5.3, shortened.
 DOMAIN = {
     "objectClassName": "domain",
-    "handle": "XXX",
+    "handle": "D-1836",
     "ldhName": "Example.COM",
     "nameservers": [
         {"objectClassName": "nameserver", "ldhName": "ns1.example.com"},
@@ -89,7 +89,7 @@ def test_which_server_is_asked():
 
 def test_an_answer_in_the_form_of_the_rfc():
     found = parse_domain(json.dumps(DOMAIN).encode(), "example.com", NOW)
-    assert (found.domain, found.handle) == ("example.com", "XXX")
+    assert (found.domain, found.handle) == ("example.com", "D-1836")
     # 23:59:60 of the first registration is a leap second, which no clock here knows.
     assert (found.registered, found.expires, found.changed) == ("2000-12-31T23:59:59Z", "2020-12-31T23:59:59Z", "")
     assert (found.age_days, found.days_left) == (7195, 109)
