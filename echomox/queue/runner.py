@@ -286,10 +286,18 @@ class Runner:
             text = f"not tried, the destination is left alone for now; before: {dead[hop]}"
             outcome = Outcome(0, "retry", 451, "4.4.1", text, when=time.time())
             context = self._context()
-            done = await self._outcomes.run(partial(put_off, hop=hop, outcome=outcome, context=context))
+            done = await self._outcomes.run(partial(self._put_off, hop=hop, outcome=outcome, context=context))
+            self._wake.set()
+            if done is None:
+                return
             self._after(done)
             self._means.log.info("messages put off", hop=hop, count=len(done.statuses), why=dead[hop])
-            self._wake.set()
+
+    def _put_off(self, connection: sqlite3.Connection, hop: str, outcome: Outcome, context: Context) -> Finished | None:
+        """In a transaction. None when somebody has asked for a try since this turn began: what is due may be theirs."""
+        if asked_to_retry(self._means.directory) != self._asked:
+            return None
+        return put_off(connection, hop, outcome, context)
 
     async def _has_due(self, hop: str) -> bool:
         query = "SELECT 1 FROM flow WHERE hop = ? AND turn <= ? LIMIT 1"

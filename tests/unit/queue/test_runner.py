@@ -132,6 +132,27 @@ def test_a_dead_destination_is_tried_when_somebody_asks_for_it(world):
     assert "not tried" not in world.bench.one("SELECT last_error FROM message")
 
 
+def test_who_asks_while_a_turn_is_under_way_gets_a_real_try_too(world, monkeypatch):
+    """The turn began before the wish and finds a message due whose destination is dead."""
+    world.answer = lambda job: [outcome(to.id, "retry", unreachable=True, text="refused") for to in job.recipients]
+    world.add(mail("a@dead.test"))
+    looked = runner_module.next_turn
+    asked = []
+
+    def look_after_the_wish(connection, full):
+        if full and not asked and connection.execute("SELECT attempts FROM message").fetchone() == (1,):
+            asked.append(True)
+            ask_to_retry(world.bench.directory)
+            connection.execute("UPDATE message SET next_attempt = 0")
+            connection.execute("UPDATE flow SET turn = 0")
+        return looked(connection, full)
+
+    monkeypatch.setattr(runner_module, "next_turn", look_after_the_wish)
+    world.run(lambda: world.bench.one("SELECT attempts FROM message") == 2)
+    assert "not tried" not in world.bench.one("SELECT last_error FROM message")
+    assert len(world.jobs) == 2
+
+
 def test_no_more_at_once_than_configured(tmp_path):
     world = World(tmp_path, concurrency=7, destination_concurrency=3)
     active = [0]
