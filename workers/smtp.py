@@ -15,6 +15,7 @@ from echomox.delivery.authcheck import MailChecks
 from echomox.delivery.authlog import FILE as AUTHLOG_FILE
 from echomox.delivery.authlog import AuthLog
 from echomox.delivery.bounce import Maker
+from echomox.delivery.judging import Judging
 from echomox.delivery.local import LocalDelivery
 from echomox.delivery.returns import Returns
 from echomox.delivery.signing import HostSigner
@@ -84,7 +85,8 @@ async def run(worker: Worker) -> None:
     authlog.start()
     checks = MailChecks(static, resolver, worker.paths.spool, authlog, logger("mailauth"))
     send_on = SendOn(worker, resolver)
-    delivery = LocalDelivery(worker, engine, committer, classifiers, fallback, checks, send_on.rules)
+    judging = Judging(worker, engine, classifiers, fallback)
+    delivery = LocalDelivery(worker, engine, committer, judging, checks, send_on.rules)
     limits = DeliveryLimits(worker.limiter, static.limits)
     returns = Returns(send_on.spool, static.queue, logger("queue"), worker.count)
     role = Receive(worker, engine, delivery, limits, send_on.srs, returns)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from echomox.delivery.local import Destination
+from echomox.delivery.incoming import Destination
 from echomox.delivery.placement import Facts
 from echomox.delivery.srs import NotSrs, Srs, TooLong
 from echomox.delivery.success import may_tell, without_success

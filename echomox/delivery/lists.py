@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from echomox.config.snapshot import Group, Recipient, Snapshot, Unknown
-from echomox.delivery.local import Destination
+from echomox.delivery.incoming import Destination
 from echomox.delivery.rulesets import comparable
 
 DEPTH = 20

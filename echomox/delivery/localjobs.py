@@ -12,8 +12,9 @@ import time
 from dataclasses import dataclass
 
 from echomox.config.snapshot import Snapshot, Unknown
+from echomox.delivery.incoming import Destination, Host, Incoming
 from echomox.delivery.lists import destinations
-from echomox.delivery.local import Destination, Host, Incoming, LocalDelivery
+from echomox.delivery.local import LocalDelivery
 from echomox.delivery.srs import NotSrs, Srs, is_srs
 from echomox.errors import Reply
 from echomox.queue.outcome import Job, JobRecipient, Outcome

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echomox.delivery.local import Host
+from echomox.delivery.incoming import Host
 from echomox.message.compose import format_field
 from echomox.message.date import format_date
 from echomox.message.mime import parse

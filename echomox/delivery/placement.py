@@ -19,7 +19,7 @@ from echomox.ipc.schema import Verdict
 from echomox.message.structure import Structure
 
 if TYPE_CHECKING:
-    from echomox.delivery.local import Destination, Incoming
+    from echomox.delivery.incoming import Destination, Incoming
     from echomox.mailauth.check import AuthResults
 
 

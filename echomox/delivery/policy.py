@@ -26,10 +26,10 @@ from echomox.config.schema import JunkFilter, Ruleset
 from echomox.config.snapshot import Group, Snapshot
 from echomox.delivery.dnsbl import DnsLists
 from echomox.delivery.forward import Forwarder
+from echomox.delivery.incoming import Destination, Host
 from echomox.delivery.introbox import REASON as INTRODUCED
 from echomox.delivery.introbox import mailbox_for
 from echomox.delivery.lists import comes_back, is_member
-from echomox.delivery.local import Destination, Host
 from echomox.delivery.placement import Decided, Facts, Placement, Ruling
 from echomox.delivery.rulesets import Seen, is_addressed, look, matching, proves, same_address
 from echomox.delivery.subjectpass import REASON as PASSED

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from echomox.config.schema import Queue
-from echomox.delivery.local import Incoming
+from echomox.delivery.incoming import Incoming
 from echomox.log import Log
 from echomox.queue.dsn import IncomingReport, parse_report
 from echomox.queue.match import Match

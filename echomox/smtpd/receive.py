@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from echomox.config.quota import Quota, quota_of
 from echomox.config.schema import Limits
 from echomox.config.snapshot import Group, Recipient, Unknown
+from echomox.delivery.incoming import Destination, Host, Incoming
 from echomox.delivery.lists import destinations
-from echomox.delivery.local import Destination, Host, Incoming, LocalDelivery
+from echomox.delivery.local import LocalDelivery
 from echomox.delivery.returns import Returns
 from echomox.delivery.srs import NotSrs, Srs, is_srs
 from echomox.delivery.success import without_success

@@ -25,7 +25,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from echomox.config.schema import Account
-from echomox.delivery.local import FULL, STORE_TROUBLE, Host, Incoming, LocalDelivery
+from echomox.delivery.incoming import Host, Incoming
+from echomox.delivery.local import FULL, STORE_TROUBLE, LocalDelivery
 from echomox.errors import Reply
 from echomox.mailauth.dkim import sign
 from echomox.mailauth.dkimkeys import KeyRing, SigningKey

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiosmtpd.smtp import Envelope
 
 if TYPE_CHECKING:
-    from echomox.delivery.local import Destination, Taken
+    from echomox.delivery.incoming import Destination, Taken
 
 
 @dataclass(slots=True)

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from echomox.delivery.acquaintance import EVIDENCE, acquainted, author
-from echomox.delivery.local import Destination, Incoming, LocalDelivery
+from echomox.delivery.incoming import Destination, Incoming
+from echomox.delivery.judging import Judging
+from echomox.delivery.local import LocalDelivery
 from echomox.store.engine import StoreError
 from tests.unit.delivery.test_local import SOURCE, Classifiers, Host, Store
 
@@ -45,7 +47,7 @@ def test_each_account_is_judged_by_its_own_acquaintances(tmp_path):
     )  # fmt: skip
 
     async def run():
-        delivery = LocalDelivery(host, store, store, classifiers)
+        delivery = LocalDelivery(host, store, store, Judging(host, store, classifiers))
         await delivery.deliver(mail)
         delivery.close()
 

@@ -15,7 +15,9 @@ from echomox.delivery.authcheck import MailChecks, from_domains
 from echomox.delivery.authlog import AuthLog, ReportRows, ResultRow, write_rows
 from echomox.delivery.authlog import row_of as row_of_results
 from echomox.delivery.authpolicy import dispose, trusted_forwarder
-from echomox.delivery.local import Destination, Incoming, LocalDelivery
+from echomox.delivery.incoming import Destination, Incoming
+from echomox.delivery.judging import Judging
+from echomox.delivery.local import LocalDelivery
 from echomox.dns.fake import FakeResolver
 from echomox.mailauth.arc import ArcResult, ArcSet
 from echomox.mailauth.check import MailFacts
@@ -54,7 +56,7 @@ def deliver(tmp_path, source=MAIL, ip=BAD_IP, zone=None, accounts=("mjl",), prob
 
     async def run():
         checks = MailChecks(host.static, FakeResolver(zone or ZONE), tmp_path, log, QUIET)
-        delivery = LocalDelivery(host, store, store, classifiers, lambda request: (), checks)
+        delivery = LocalDelivery(host, store, store, Judging(host, store, classifiers), checks)
         reply = await delivery.deliver(mail)
         delivery.close()
         await log.close()
@@ -145,7 +147,7 @@ def test_dns_that_is_down_refuses_nothing(tmp_path):
 
     async def run():
         checks = MailChecks(host.static, Down(), tmp_path, None, QUIET)
-        delivery = LocalDelivery(host, store, store, Classifiers({"mjl": 0.1}), lambda request: (), checks)
+        delivery = LocalDelivery(host, store, store, Judging(host, store, Classifiers({"mjl": 0.1})), checks)
         reply = await delivery.deliver(mail)
         delivery.close()
         return reply
@@ -194,7 +196,7 @@ def test_a_file_that_is_gone_is_a_temporary_error(tmp_path):
 
     async def run():
         checks = MailChecks(host.static, FakeResolver(ZONE), tmp_path, None, QUIET)
-        delivery = LocalDelivery(host, store, store, Classifiers({"mjl": 0.1}), lambda request: (), checks)
+        delivery = LocalDelivery(host, store, store, Judging(host, store, Classifiers({"mjl": 0.1})), checks)
         return await delivery.deliver(mail)
 
     assert asyncio.run(run()).code == 451

@@ -8,8 +8,9 @@ import pytest
 
 from echomox.config.load import ConfigProblems
 from echomox.delivery.acquaintance import said_of_author
+from echomox.delivery.incoming import unique
 from echomox.delivery.introbox import is_known
-from echomox.delivery.local import stricter, unique
+from echomox.delivery.judging import stricter
 from echomox.delivery.placement import Decided
 from echomox.filter.decide import decide
 from echomox.ipc.schema import Evidence, Verdict

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from echomox.delivery.local import Destination, Fallback, Incoming, LocalDelivery, unique
+from echomox.delivery.incoming import Destination, Incoming, unique
+from echomox.delivery.judging import Fallback, Judging
+from echomox.delivery.local import LocalDelivery
 from echomox.ipc.schema import Classify, Evidence, Verdict
 from echomox.store.engine import Added, NoSuchAccount, StoreError
 from tests.unit.net.support import Host
@@ -84,7 +86,7 @@ def deliver(
     )  # fmt: skip
 
     async def run() -> str:
-        delivery = LocalDelivery(host, store, store, classifiers, fallback)
+        delivery = LocalDelivery(host, store, store, Judging(host, store, classifiers, fallback))
         reply = await delivery.deliver(mail)
         delivery.close()
         return str(reply)

@@ -11,7 +11,8 @@ import pytest
 from echomox.clock import FakeClock
 from echomox.config.schema import Filter, Limits, Static
 from echomox.delivery.forward import Forwarder
-from echomox.delivery.local import stricter, unique
+from echomox.delivery.incoming import unique
+from echomox.delivery.judging import stricter
 from echomox.delivery.placement import Decided
 from echomox.delivery.policy import AddressRules
 from echomox.delivery.srs import Srs

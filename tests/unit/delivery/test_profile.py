@@ -8,7 +8,7 @@ from math import isfinite
 
 from echomox.config.paths import Paths
 from echomox.config.schema import JunkFilter
-from echomox.delivery.local import verdict_json
+from echomox.delivery.filing import verdict_json
 from echomox.filter.decide import decide
 from echomox.filter.judge import Judge
 from echomox.ipc.schema import Classify, Evidence, Verdict

@@ -11,7 +11,7 @@ import pytest
 
 from echomox.config.paths import Paths
 from echomox.config.schema import Queue
-from echomox.delivery.local import Destination
+from echomox.delivery.incoming import Destination
 from echomox.delivery.returns import SIZE, Returns, from_id
 from echomox.queue import suppression
 from echomox.queue.spool import QueueSpool

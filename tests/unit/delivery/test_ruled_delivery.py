@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from echomox.config.schema import JunkFilter
-from echomox.delivery.local import Destination, Incoming, LocalDelivery
+from echomox.delivery.incoming import Destination, Incoming
+from echomox.delivery.judging import Judging
+from echomox.delivery.local import LocalDelivery
 from echomox.delivery.placement import Placement, PlainRules, Ruling
 from echomox.errors import Reply
 from echomox.queue.database import QueueError
@@ -56,7 +58,7 @@ def deliver(tmp_path, destinations, rules, store, probabilities=None):
     host = Host(tmp_path)
 
     async def run() -> Reply:
-        delivery = LocalDelivery(host, store, store, classifiers, rules=rules)
+        delivery = LocalDelivery(host, store, store, Judging(host, store, classifiers), rules=rules)
         try:
             return await delivery.deliver(mail)
         finally:

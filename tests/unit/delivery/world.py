@@ -7,8 +7,8 @@ from typing import Any
 from echomox.config.load import parse_dynamic
 from echomox.config.schema import Static
 from echomox.config.snapshot import Group, Recipient, Snapshot
+from echomox.delivery.incoming import Destination, Incoming
 from echomox.delivery.lists import destinations
-from echomox.delivery.local import Destination, Incoming
 from echomox.delivery.placement import Facts
 from echomox.mailauth.arc import ArcResult
 from echomox.mailauth.check import AuthResults

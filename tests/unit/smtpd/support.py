@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from echomox.config.schema import Limits
-from echomox.delivery.local import Destination
+from echomox.delivery.incoming import Destination
 from echomox.errors import Reply
 from echomox.log import Log, Sink
 from echomox.net.limit import ConnectionLimits

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from echomox.delivery.bounce import Maker
-from echomox.delivery.local import Taken
+from echomox.delivery.incoming import Taken
 from echomox.errors import Reply
 from echomox.queue.dsn import parse_report
 from echomox.queue.model import Outgoing

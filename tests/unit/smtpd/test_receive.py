@@ -12,7 +12,7 @@ from echomox.clock import FakeClock
 from echomox.config.load import parse_dynamic
 from echomox.config.schema import Limits
 from echomox.config.snapshot import Snapshot
-from echomox.delivery.local import Taken
+from echomox.delivery.incoming import Taken
 from echomox.delivery.srs import DAY, Srs
 from echomox.errors import Reply
 from echomox.net.limit import DeliveryLimits

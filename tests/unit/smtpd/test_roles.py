@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from echomox.delivery.local import Incoming, Taken
+from echomox.delivery.incoming import Incoming, Taken
 from echomox.errors import Reply
 from echomox.smtpd.receive import Receive
 from tests.unit.net.support import Host

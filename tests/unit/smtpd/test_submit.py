@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from echomox.config.schema import Dkim
 from echomox.config.snapshot import Snapshot
-from echomox.delivery.local import Taken
+from echomox.delivery.incoming import Taken
 from echomox.errors import Reply
 from echomox.queue.model import FAILURE_AND_DELAY, NEVER, QueueFull
 from echomox.smtpd.submit import Submit, compared, named
