@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from echomox.mailauth.check import AuthResults, MailFacts
 from echomox.mailauth.spf import SpfResult
 from echomox.message.authres import Result, format_authres
-from echomox.message.proven import proven
+from echomox.message.proven import WATCHED, proven
 
 LONGEST = 320
 """Characters of a value: RFC 5321 4.5.3.1 has 64 for a local part and 255 for a domain."""
@@ -50,7 +50,8 @@ def rows(results: AuthResults, mail: MailFacts) -> list[Result]:
         found.append(("dkim", "none", "", {}))
     policy = {"polrec.p": dmarc.record.p, "polrec.domain": _word(dmarc.domain)} if dmarc.record else {}
     author = {"header.from": _word(dmarc.from_domain)} if dmarc.from_domain else {}
-    found.append(("dmarc", dmarc.result, _reason(dmarc.result, dmarc.reason), author | policy))
+    why = WATCHED if _watched(results) else _reason(dmarc.result, dmarc.reason)
+    found.append(("dmarc", dmarc.result, why, author | policy))
     if arc.result != "none":
         seals = {"header.oldest-pass": "0"} if arc.result == "pass" else {}
         found.append(("arc", arc.result, _clean(arc.reason), seals | {"smtp.remote-ip": _word(mail.ip)}))
@@ -65,14 +66,17 @@ def evidence(results: AuthResults) -> tuple[tuple[str, str], ...]:
     found = [("spf", results.spf.result), *(("dkim", each.result) for each in results.dkim)]
     if not results.dkim:
         found.append(("dkim", "none"))
-    watched = results.dmarc.result == "fail" and results.dmarc.requested == "none"
-    found.append(("dmarc", "watched" if watched else results.dmarc.result))
+    found.append(("dmarc", "watched" if _watched(results) else results.dmarc.result))
     if results.arc.result != "none":
         found.append(("arc", results.arc.result))
     found.append(("iprev", results.iprev.result))
     spf = [results.spf.domain] if results.spf.result == "pass" else []
     dkim = [each.domain for each in results.dkim if each.result == "pass"]
     return (*found, *proven(spf, dkim), ("helo", results.helo))
+
+
+def _watched(results: AuthResults) -> bool:
+    return results.dmarc.result == "fail" and results.dmarc.requested == "none"
 
 
 def received_spf(receiver: str, spf: SpfResult, mail: MailFacts) -> bytes:

@@ -15,6 +15,8 @@ Pair = tuple[str, str]
 
 SPF = "spf-domain"
 DKIM = "dkim-domain"
+WATCHED = "the policy asks for nothing"
+"""The reason of a DMARC failure whose domain's owner only watches (p=none): the filter knows it as "watched"."""
 MOST = 8
 """Of the domains of signatures; the topmost."""
 _NAME = re.compile(r"(?=.{4,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_-]{1,63})+")
@@ -40,13 +42,14 @@ def written(field: bytes) -> tuple[Pair, ...]:
     it holds a ";", nor a quote. What cannot be read is left out."""
     results: list[Pair] = []
     passed: dict[str, list[str]] = {"spf": [], "dkim": []}
-    for text in field.decode("ascii", "replace").split(";")[1:]:
-        text = _REASON.sub("", text)
+    for whole in field.decode("ascii", "replace").split(";")[1:]:
+        text = _REASON.sub("", whole)
         result = _RESULT.match(text)
         if result is None:
             continue
         method = result[1]
-        results.append((method, result[2]))
+        watched = method == "dmarc" and f' reason="{WATCHED}"' in whole
+        results.append((method, "watched" if watched else result[2]))
         domain = (_SPF if method == "spf" else _DKIM).search(text) if method in passed else None
         if domain and result[2] == "pass":
             passed[method].append(domain[1])

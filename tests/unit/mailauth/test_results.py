@@ -102,6 +102,15 @@ def test_the_filter_learns_by_the_same_results_as_it_judges_by():
     assert evidence(results(dkim=()))[1] == ("dkim", "none")
 
 
+@pytest.mark.parametrize(("requested", "known"), [("none", "watched"), ("quarantine", "fail"), ("reject", "fail")])
+def test_a_failure_that_the_owner_only_watches_is_so_at_training_too(requested, known):
+    found = results(dmarc=DmarcResult("fail", "example.org", domain="example.org", requested=requested))
+    field = authentication_results("mx", found, FACTS)
+    assert b"\tdmarc=fail" in field
+    assert ("dmarc", known) in evidence(found)
+    assert envelope_of(field).auth == evidence(found)[:-1]
+
+
 @pytest.mark.parametrize(
     "mail_from, spf, dkim, names",
     [

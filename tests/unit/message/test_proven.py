@@ -53,8 +53,10 @@ def test_each_once_and_not_too_many():
          (("dkim", "pass"), ("dkim", "pass"), ("dkim-domain", "a.example"))),
         (b"A: mx; x=pass header.d=a.example; dmarc=pass header.from=a.example", (("dmarc", "pass"),)),
         (b"A: mx; dkim=pass header.d=\xff.example", (("dkim", "pass"),)),
+        (b'A: mx; dmarc=fail reason="the policy asks for nothing" header.from=a.example', (("dmarc", "watched"),)),
+        (b'A: mx; dkim=fail reason="the policy asks for nothing"; dmarc=fail', (("dkim", "fail"), ("dmarc", "fail"))),
     ],
-    ids=range(11),
+    ids=range(13),
 )  # fmt: skip
 def test_what_a_stored_field_says(field, found):
     assert written(field) == found
