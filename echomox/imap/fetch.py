@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from echomox.imap.lexer import Bad, Parser
+from echomox.imap.lexer import NUMBER64, Bad, Parser
 from echomox.imap.seqset import SequenceSet
 
 PARTS = 100
@@ -34,7 +34,7 @@ _MACROS = {
 }
 _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*")
 _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
-_PARTIAL = re.compile(rb"<([0-9]{1,19})\.([0-9]{1,19})>")
+_PARTIAL = re.compile(rb"<([0-9]{1,19})(?:\.([0-9]{1,19}))?>")
 _OPERATION = re.compile(rb"([+-]?)FLAGS(\.SILENT)?(?= )", re.IGNORECASE)
 _OPERATIONS = {b"": "set", b"+": "add", b"-": "remove"}
 
@@ -64,13 +64,15 @@ class Section:
 @dataclass(frozen=True, slots=True)
 class Binary:
     """BINARY[...] and BINARY.SIZE[...] (RFC 3516 4.2, RFC 9051 6.4.5): a part without its transfer encoding. part: ()
-    for the whole message; size: how many octets only; partial, label: as of Section."""
+    for the whole message; size: how many octets only; partial, label: as of Section. section: of which the size is
+    asked, if it is none that has an encoding."""
 
     part: tuple[int, ...]
     peek: bool
     size: bool
     partial: tuple[int, int] | None
     label: bytes
+    section: Section | None = None
 
 
 FetchItem = Item | Section | Binary
@@ -149,7 +151,7 @@ def items(parser: Parser) -> tuple[FetchItem, ...]:
 def _item(parser: Parser) -> FetchItem:
     name = parser.word()
     if parser.next_is(b"[") and name in ("BODY", "BODY.PEEK"):
-        return _section(parser, name == "BODY.PEEK")
+        return _section(parser, name)
     if name in _BINARY:
         return _binary(parser, name)
     if name in _PLAIN:
@@ -171,8 +173,8 @@ def _preview_options(parser: Parser) -> tuple[str, ...]:
     return ("LAZY",)
 
 
-def _section(parser: Parser, peek: bool) -> Section:
-    """From "[" to the end of a partial."""
+def _section(parser: Parser, name: str) -> Section:
+    """From "[" to the end of a partial. name: what stands before it."""
     parser.expect(b"[")
     start = parser.pos
     part: tuple[int, ...] = ()
@@ -189,24 +191,24 @@ def _section(parser: Parser, peek: bool) -> Section:
     if text.startswith("HEADER.FIELDS"):
         parser.space()
         fields = _field_names(parser)
-    label = _label(parser, start, text)
+    label = name.removesuffix(".PEEK").encode("ascii") + _label(parser, start)
     parser.expect(b"]")
-    partial = _partial(parser)
+    partial = None if name == "BINARY.SIZE" else _partial(parser)
     if partial:
         label += b"<%d>" % partial[0]
-    return Section(part, text, fields, peek, partial, label)
+    return Section(part, text, fields, name.endswith(".PEEK"), partial, label)
 
 
-def _binary(parser: Parser, name: str) -> Binary:
-    parser.expect(b"[")
-    part = () if parser.next_is(b"]") else _part(parser)
-    parser.expect(b"]")
+def _binary(parser: Parser, name: str) -> Binary | Section:
+    """RFC 3516 7 has part numbers only between the brackets. ImapTest, and so Dovecot, have all sections there: HEADER,
+    MIME and TEXT have no encoding, so they are what BODY[...] gives."""
+    section = _section(parser, name)
     size = name == "BINARY.SIZE"
-    partial = None if size else _partial(parser)
-    label = b"%b[%b]" % (b"BINARY.SIZE" if size else b"BINARY", b".".join(b"%d" % number for number in part))
-    if partial:
-        label += b"<%d>" % partial[0]
-    return Binary(part, size or name == "BINARY.PEEK", size, partial, label)
+    if section.text and not size:
+        return section
+    return Binary(
+        section.part, size or section.peek, size, section.partial, section.label, section if section.text else None
+    )
 
 
 def _part(parser: Parser) -> tuple[int, ...]:
@@ -236,8 +238,8 @@ def _field_name(parser: Parser) -> str:
     return name.decode("ascii").lower()
 
 
-def _label(parser: Parser, start: int, text: str) -> bytes:
-    """As the client wrote it, but that literals come back quoted and keywords in upper case."""
+def _label(parser: Parser, start: int) -> bytes:
+    """In brackets, as the client wrote it, but that literals come back quoted and keywords in upper case."""
     written = parser.text[start : parser.pos]
     if b"{" in written:
         probe = Parser(parser.text)
@@ -248,15 +250,15 @@ def _label(parser: Parser, start: int, text: str) -> bytes:
         quoted = (b'"%b"' % name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') for name in names)
         written = written[: written.index(b"(")] + b"(" + b" ".join(quoted) + b")"
     head, paren, names_text = written.partition(b"(")
-    return b"BODY[" + head.upper() + paren + names_text + b"]"
+    return b"[" + head.upper() + paren + names_text + b"]"
 
 
 def _partial(parser: Parser) -> tuple[int, int] | None:
-    """<first.count>, count > 0 (RFC 9051 9, partial)."""
+    """<first.count>, count > 0 (RFC 9051 9, partial). <first> alone, as ImapTest says it, is all from there on."""
     if not parser.next_is(b"<"):
         return None
     match = parser.take(_PARTIAL, "<first octet.number of octets>")
-    first, count = int(match[1]), int(match[2])
+    first, count = int(match[1]), NUMBER64 if match[2] is None else int(match[2])
     if not count:
         raise Bad("A partial fetch of no octets")
     return first, count
@@ -270,7 +272,7 @@ def _fetch_modifiers(parser: Parser) -> tuple[int, bool, tuple[int, int] | None]
         name = parser.word()
         if name == "CHANGEDSINCE" and not changed_since:
             parser.space()
-            changed_since = parser.number64(least=1)
+            changed_since = parser.number64() or 1  # 0 is sent for "everything", and no message has 1
         elif name == "VANISHED" and not vanished:
             vanished = True
         elif name == "PARTIAL" and not partial:

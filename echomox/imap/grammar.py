@@ -73,7 +73,8 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Qresync:
-    """RFC 7162 3.2.5. match: (message numbers, their UIDs), both ascending and equally many."""
+    """RFC 7162 3.2.5. modseq: 0, which the grammar does not have, comes from clients that know of none, and means
+    everything. match: (message numbers, their UIDs), both ascending and equally many."""
 
     uidvalidity: int
     modseq: int
@@ -101,6 +102,8 @@ class Message:
     data: bytes | Streamed
     utf8: bool = False
     """Sent as UTF8 (~{n}...) (RFC 6855 4)."""
+    binary: bool = field(default=False, compare=False)
+    """A literal8, which may hold NUL (RFC 3516 4.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +242,7 @@ def _qresync(parser: Parser) -> Qresync:
     parser.open()
     uidvalidity = parser.number(least=1)
     parser.space()
-    modseq = parser.number64(least=1)
+    modseq = parser.number64()
     known, match = None, None
     if parser.accept(b" "):
         if not parser.next_is(b"("):
@@ -313,7 +316,8 @@ def _message(parser: Parser) -> Message:
         if not literal.binary:
             raise Bad("UTF8 needs a literal8")
         parser.expect(b")")
-    return Message(flags, when, literal.data if isinstance(literal, Literal) else literal, utf8)
+    data = literal.data if isinstance(literal, Literal) else literal
+    return Message(flags, when, data, utf8, literal.binary)
 
 
 def transfer(parser: Parser) -> Transfer:

@@ -285,12 +285,9 @@ class Parser:
     # mailboxes
 
     def mailbox(self) -> str:
-        """INBOX in any case is "INBOX" (RFC 9051 5.1)."""
-        place = self.pos
-        name = self._mailbox_text(self.astring(), place)
-        if not name:
-            self.pos = place
-            raise self.bad("the name of a mailbox")
+        """INBOX in any case is "INBOX" (RFC 9051 5.1). "" is a name by the grammar; that there is no such mailbox is
+        for the store to say."""
+        name = self._mailbox_text(self.astring(), self.pos)
         self.written = name
         return "INBOX" if name.upper() == "INBOX" else name
 

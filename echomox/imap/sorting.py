@@ -38,12 +38,15 @@ class Thread:
 
 
 def sort(parser: Parser) -> Sort:
-    """SORT and UID SORT."""
+    """SORT and UID SORT. RETURN stands before the criteria (RFC 5267 6), but ImapTest says it after the charset, too,
+    where it cannot be anything else."""
     parser.space()
     options = returns(parser)
     criteria = _criteria(parser)
     parser.space()
     charset = _charset(parser, saves="SAVE" in (options.options or ()))
+    if options.options is None:
+        options = returns(parser)
     return Sort(criteria, program(parser, charset, options))
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from echomox.imap.fetch import Binary
 from echomox.imap.response import literal
 from echomox.imapd.command import No
+from echomox.imapd.sections import extent
+from echomox.message.header import select_fields
 from echomox.message.text import decode_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from echomox.imap.fetch import Section
     from echomox.imapd.session import Session
     from echomox.message.structure import Part
     from echomox.store.engine import Content
@@ -30,6 +33,9 @@ async def values(
     """What stands after the label, for each item. Raises No for an encoding that nobody knows."""
     found = {}
     for item in items:
+        if item.section is not None:
+            found[item] = b"%d" % size_of(item.section, parts, content)
+            continue
         part = part_of(item, parts)
         if item.part and part is None:
             found[item] = b"0" if item.size else b"NIL"
@@ -46,6 +52,15 @@ def part_of(item: Binary, parts: Sequence[Part]) -> Part | None:
     if part is not None and part.encoding not in KNOWN:
         raise No("A part has an encoding that is not known", "UNKNOWN-CTE")
     return part
+
+
+def size_of(section: Section, parts: Sequence[Part], content: Content) -> int:
+    """0: there is no such section."""
+    found = extent(section, parts, content.prefix_size, content.size)
+    if found is None or not found.fields:
+        return found.length if found else 0
+    block = content.read(found.offset, found.length)
+    return len(select_fields(block, section.fields, section.text == "HEADER.FIELDS"))
 
 
 def value(item: Binary, part: Part | None, content: Content) -> bytes:

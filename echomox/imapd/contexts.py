@@ -166,14 +166,15 @@ def tell_changed(session: Session, uids: Sequence[int], matches: Sequence[Match]
                 session.say(line)
 
 
-def tell_new(session: Session, count: int, matches: Sequence[Match]) -> None:
+def tell_new(session: Session, count: int, matches: Sequence[Match], own: Collection[int]) -> None:
     """FETCH of the last `count` messages of the view, with what NOTIFY (RFC 5465 5.2) and the contexts that they belong
-    to (section 7) ask for, in one response."""
+    to (section 7) ask for, in one response. own: UIDs that the client has added itself: NOTIFY asks for nothing of
+    them."""
     view = session.selected
     items = session.watch.items if session.watch is not None else ()
     if not items and not any(context.items for context, _ in matches):
         return
-    asked = {uid: dict.fromkeys(items) for uid in view.uids[-count:]}
+    asked = {uid: dict.fromkeys(() if uid in own else items) for uid in view.uids[-count:]}
     for context, found in matches:
         for uid in found & asked.keys() if context.items else ():
             asked[uid] |= dict.fromkeys(context.items)

@@ -148,16 +148,22 @@ def section_pieces(section: Section, space: bytes, row: Row, plan: Plan, content
         if section.partial:
             first, count = section.partial
             data = data[first : first + count]
-        yield space + section.label + b" " + literal(data)
+        yield space + section.label + b" " + literal(without_nul(data))
         return
     offset, length, _ = cut(section, found)
     yield space + section.label + b" {%d}\r\n" % length
     while length > PIECE:
-        yield content.read(offset, PIECE)
+        yield without_nul(content.read(offset, PIECE))
         offset += PIECE
         length -= PIECE
     if length:
-        yield content.read(offset, length)
+        yield without_nul(content.read(offset, length))
+
+
+def without_nul(data: bytes) -> bytes:
+    """RFC 9051 9, rule 3: NUL stands nowhere but in a literal8. Mail that has it in spite of all comes with the octet
+    that other servers show in its place, in the same length; BINARY[...] has the mail as it is."""
+    return data.replace(b"\0", b"\x80") if b"\0" in data else data
 
 
 def compile_plan(items: Sequence[FetchItem], recent_from: int, sets_seen: bool, by_uid: bool = False) -> Plan:
@@ -215,7 +221,7 @@ def compile_whole(items: Sequence[FetchItem], columns: tuple[str, ...], recent_f
         size = row[size_at]
         content = store.content_of(row[content_at], row[prefix_at], size)
         try:
-            data = content.read()
+            data = without_nul(content.read())
         finally:
             content.close()
         first = head % (number, *[get(row) for get in before], size)

@@ -35,6 +35,8 @@ from echomox.net.limit import BLOCKED
 from echomox.net.listen import peer_ip
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from echomox.imapd.annotated import Annotated
     from echomox.imapd.box import Box
     from echomox.imapd.contexts import Context
@@ -214,6 +216,12 @@ class Session(asyncio.Protocol):
     def told(self, uid: int, modseq: int) -> None:
         """The client knows the flags that this message had at `modseq`."""
         self.own[uid] = modseq
+
+    def brought(self, store: AccountStore, mailbox_id: int, uids: Iterable[int]) -> None:
+        """A command has added these messages: if that was to the selected mailbox, NOTIFY makes no FETCH of them (RFC
+        5465 5.2)."""
+        if self.watch is not None and self.has_selected(store, mailbox_id):
+            self.own |= dict.fromkeys(uids, 0)
 
     def enter(self, box: Box, view: View) -> None:
         """A mailbox is selected; none was."""

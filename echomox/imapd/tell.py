@@ -31,6 +31,7 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
     """rules: of the command under way. modseq: what the store's has just been."""
     view = session.selected
     count = len(view)
+    own = session.own
     flags: list[tuple[int, int, str, int]] = []
     touched: list[int] = []
     words: list[str] = []
@@ -41,7 +42,7 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
                 check_mailbox(session, view)
         except NoSuchMailbox:
             raise MailboxGone from None
-        flags = view.advance(changes, session.own)
+        flags = view.advance(changes, own)
         words = [change[2] for change in changes.changed if change[2]]
         session.own = {}
         if session.contexts:
@@ -62,7 +63,7 @@ def tell_news(session: Session, rules: Rule, modseq: int) -> None:
         recent = b"" if session.rev2 else b"* %d RECENT\r\n" % view.recent()
         session.say(b"* %d EXISTS\r\n%b" % (len(view), recent))
         tell_keywords(session, view, words)
-        tell_new(session, grown, matches)
+        tell_new(session, grown, matches, own)
     if flags:
         tell_keywords(session, view, words)
         # With the UID: RFC 5465 5.1, RFC 9051 7.5.2

@@ -1,5 +1,6 @@
 """IMAP clients as users have them, each doing what it is for: mbsync both ways with a large mailbox, offlineimap both
-ways, mutt and neomutt, fetchmail, curl, and the Python libraries imaplib, IMAPClient and aioimaplib."""
+ways, mutt and neomutt, fetchmail, curl, and the Python libraries imaplib, IMAPClient (also its own live suite) and
+aioimaplib."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ User = dict[str, str]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server.demo(tmp_path_factory.mktemp("imap") / "demo", "--accounts", "10", "--no-limits") as running:
+    with Server.demo(tmp_path_factory.mktemp("imap") / "demo", "--accounts", "11", "--no-limits") as running:
         yield running
 
 
@@ -214,7 +215,7 @@ def test_mutt_and_neomutt(server: Server, tmp_path: Path, name: str, index: int)
         "<sync-mailbox><quit>"
     )
     for pushed in (keys, "<quit>"):  # the second time with its cache
-        done = in_terminal([program, "-F", str(tmp_path / "rc"), "-e", f'push "{pushed}"'], tmp_path, 40)
+        done = in_terminal([program, "-F", str(tmp_path / "rc"), "-e", f'push "{pushed}"'], tmp_path, 120)
     assert saved.exists(), done
     assert b"Subject: number 9\n" in saved.read_bytes()
     assert count(client, "INBOX") == 18, done
@@ -332,7 +333,7 @@ def test_imapclient(server: Server) -> None:
         client.idle()
         other = login(server, user)
         other.append(imaplib.IMAP4._quote(other, "B&APw-cher &- mehr"), "", None, sample.ham(5))  # type: ignore[attr-defined]
-        assert (4, b"EXISTS") in client.idle_check(timeout=10)
+        assert (4, b"EXISTS") in client.idle_check(timeout=60)
         client.idle_done()
         assert client.folder_status("INBOX", ["MESSAGES", "HIGHESTMODSEQ"])[b"MESSAGES"] >= 0
         assert client.get_quota_root("INBOX")[0].quota_roots == []  # nothing is limited
@@ -341,12 +342,40 @@ def test_imapclient(server: Server) -> None:
         other.logout()
 
 
+LEFT_OUT = {
+    "test_idle": "sleeps for ten seconds; IDLE is above",
+    "test_fetch": "takes its own Envelope, a dataclass, for a sequence",
+    "test_getacl": "takes its own configuration, a namespace, for a dictionary",
+    "test_move": "by number it asks imaplib for a method that this has not",
+    "test_subscriptions": "wants SUBSCRIBE to look for the mailbox, which RFC 9051 6.3.7 leaves to the server",
+}
+"""Tests of `imapclient.livetest` that fail or wait by themselves, whatever the server says."""
+
+
+def test_live_suite_of_imapclient(server: Server, tmp_path: Path) -> None:
+    """It is part of the package: folders, flags, searches, sorting, threads and copies, once by UID and once by
+    number."""
+    livetest = pytest.importorskip("imapclient.livetest")
+    user = server.accounts[10]
+    account = {"host": "127.0.0.1", "port": server.ports["imap"], "ssl": "false"}
+    account |= {"username": user["address"], "password": user["password"]}
+    config = tmp_path / "live.ini"
+    config.write_text("[DEFAULT]\n" + "".join(f"{name} = {value}\n" for name, value in account.items()))
+    classes = (livetest.TestGeneral, livetest.createUidTestClass(None, use_uid=True))
+    names = {name for one in classes for name in dir(one) if name.startswith("test_")} - LEFT_OUT.keys()
+    chosen = [word for name in sorted(names) for word in ("-k", name)]
+    command = [sys.executable, "-m", "imapclient.livetest", config, *chosen]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = re.search(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)
+    assert done.returncode == 0 and ran and int(ran[1]) >= 40, done.stdout + done.stderr
+
+
 def test_aioimaplib(server: Server) -> None:
     aioimaplib = pytest.importorskip("aioimaplib")
     user = server.accounts[9]
 
     async def play() -> None:
-        client = aioimaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=10)
+        client = aioimaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60)
         await client.wait_hello_from_server()
         assert (await client.login(user["address"], user["password"])).result == "OK"
         assert client.has_capability("IDLE") and client.has_capability("MOVE")
@@ -354,14 +383,14 @@ def test_aioimaplib(server: Server) -> None:
         assert (await client.select("INBOX")).result == "OK"
         answer = await client.uid("fetch", "1:*", "(FLAGS RFC822.SIZE BODY.PEEK[])")
         assert b"sample-1@peers.example" in answer.lines[1]
-        idle = await client.idle_start(timeout=20)
+        idle = await client.idle_start(timeout=300)
         other = login(server, user)
         await asyncio.to_thread(other.append, "INBOX", "", None, sample.ham(2))  # type: ignore[arg-type]
         news: list[bytes] = []
         while not any(b"2 EXISTS" in line for line in news):
-            news += await client.wait_server_push(timeout=10)
+            news += await client.wait_server_push(timeout=60)
         client.idle_done()
-        await asyncio.wait_for(idle, 5)
+        await asyncio.wait_for(idle, 60)
         assert (await client.uid("store", "1", "+FLAGS", "(\\Deleted)")).result == "OK"
         assert b"1 EXPUNGE" in (await client.expunge()).lines
         assert (await client.uid("move", "2", "Archive")).result == "OK"

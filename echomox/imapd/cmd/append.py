@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from echomox.imap import grammar
 from echomox.imap.response import appenduid
+from echomox.imapd.armour import armoured
 from echomox.imapd.box import Found, find, kept_flags
 from echomox.imapd.command import AUTHENTICATED, BadCommand, Command, No, Rule
 from echomox.imapd.flags import FLAGS
@@ -34,8 +35,10 @@ TURN = 16  # messages taken apart before others have their turn
 
 
 async def append(session: Session, arguments: grammar.Append) -> bytes:
-    added = await add(session, target_of(session, arguments.mailbox), arguments.messages)
+    target = target_of(session, arguments.mailbox)
+    added = await add(session, target, arguments.messages)
     uids = [one.uid for one in added]
+    session.brought(target.store, target.mailbox.id, uids)
     return f"[{appenduid(added[0].uidvalidity, uids)}] APPEND completed".encode("ascii")
 
 
@@ -144,13 +147,27 @@ async def receive(session: Session, message: grammar.Message) -> tuple[bytes | s
     """The message's source for the committer, and what it is made of."""
     limits = parse_limits(session)
     if isinstance(message.data, bytes):
-        return message.data, parse(message.data, limits)
+        return taken_apart(message.data, limits, message.binary)
     upload = upload_of(session, message.data)
-    return upload.id, await session.service.loop.run_in_executor(None, parse_file, upload, limits)
+    run = session.service.loop.run_in_executor
+    return upload.id, await run(None, parse_file, upload, limits, message.binary)
 
 
-def parse_file(upload: Upload, limits: Limits) -> Structure:
-    return parse(upload.path.read_bytes(), limits)
+def taken_apart(data: bytes, limits: Limits, binary: bool) -> tuple[bytes, Structure]:
+    """binary: it came as a literal8."""
+    structure = parse(data, limits)
+    if binary and b"\0" in data:
+        data = armoured(data, structure.parts)
+        structure = parse(data, limits)
+    return data, structure
+
+
+def parse_file(upload: Upload, limits: Limits, binary: bool) -> Structure:
+    sent = upload.path.read_bytes()
+    data, structure = taken_apart(sent, limits, binary)
+    if data != sent:
+        upload.path.write_bytes(data)
+    return structure
 
 
 def parse_limits(session: Session) -> Limits:

@@ -42,11 +42,15 @@ def copy_messages(session: Session, arguments: grammar.Transfer, by_uid: bool) -
     check_copies(session, target, uids)
     if not is_simple(session, target):
         return copy_elsewhere(session, uids, target, by_uid)
-    return copy_answer(session.box.store.copy(view.mailbox_id, uids, target.mailbox.id), by_uid)
+    copied = session.box.store.copy(view.mailbox_id, uids, target.mailbox.id)
+    session.brought(target.store, target.mailbox.id, copied.target)
+    return copy_answer(copied, by_uid)
 
 
 async def copy_elsewhere(session: Session, uids: array[int], target: Found, by_uid: bool) -> Outcome:
-    return copy_answer(await transfer(session, uids, target, move=False), by_uid)
+    copied = await transfer(session, uids, target, move=False)
+    session.brought(target.store, target.mailbox.id, copied.target)
+    return copy_answer(copied, by_uid)
 
 
 def copy_answer(copied: Copied, by_uid: bool) -> Outcome:
@@ -84,12 +88,16 @@ def move_messages(session: Session, arguments: grammar.Transfer, by_uid: bool) -
         if target.store is not session.box.store:
             check_copies(session, target, uids)
         return move_elsewhere(session, uids, target, by_uid, lowest)
-    outcome = move_answer(session, session.box.store.move(view.mailbox_id, uids, target.mailbox.id), by_uid)
+    moved = session.box.store.move(view.mailbox_id, uids, target.mailbox.id)
+    session.brought(target.store, target.mailbox.id, moved.target)
+    outcome = move_answer(session, moved, by_uid)
     return answered(session, outcome, lowest)
 
 
 async def move_elsewhere(session: Session, uids: array[int], target: Found, by_uid: bool, lowest: int) -> Outcome:
-    outcome = move_answer(session, await transfer(session, uids, target, move=True), by_uid)
+    moved = await transfer(session, uids, target, move=True)
+    session.brought(target.store, target.mailbox.id, moved.target)
+    outcome = move_answer(session, moved, by_uid)
     return answered(session, outcome, lowest)
 
 

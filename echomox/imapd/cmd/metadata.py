@@ -23,6 +23,8 @@ SERVER = 0
 """Stands for the account itself."""
 RETENTION = "/private/vendor/echomox/retention"
 """Days after which messages are removed from a mailbox (docs/mailboxes.md); who removes them reads a number only."""
+USE = "/private/specialuse"
+"""What LIST shows as the special use (RFC 6154 4); CREATE alone sets it."""
 TOPS = ("/private", "/shared")
 """These are not entries themselves."""
 READING = frozenset("rswip")
@@ -33,7 +35,8 @@ def readable(found: Found) -> dict[str, bytes]:
     """Entries of a mailbox that this session may see: of another account's, those below /shared."""
     kept = found.store.annotations(found.mailbox.id)
     if not found.prefix:
-        return kept
+        use = found.mailbox.special_use
+        return {**kept, USE: use.encode("ascii")} if use else {name: kept[name] for name in kept if name != USE}
     if not READING.intersection(found.rights):
         return {}
     return {name: value for name, value in kept.items() if name.startswith("/shared/")}
@@ -83,24 +86,26 @@ def value_form(value: bytes | None) -> bytes:
 
 
 def set_(session: Session, arguments: grammar.Set) -> None:
-    store, target = session.store, SERVER
+    store, target, values = session.store, SERVER, dict(arguments.values)
     if session.annotated is not None:
         session.annotated.look(session)  # what others did before is told; this is not
     if arguments.mailbox:
         found = find(session, arguments.mailbox, "lw")
         store, target = found.store, found.mailbox.id
-        if found.prefix and any(name.startswith("/private/") for name in arguments.values):
+        if found.prefix and any(name.startswith("/private/") for name in values):
             raise No("Private entries are the owner's", "METADATA NOPRIVATE")
-    shared = any(name.startswith("/shared/") for name in arguments.values)
+        if USE in values and (values.pop(USE) or b"").lower() != found.mailbox.special_use.lower().encode("ascii"):
+            raise No("The special use is given by CREATE", "USEATTR")
+    shared = any(name.startswith("/shared/") for name in values)
     if target == SERVER and shared and not session.service.is_admin(session.store.name):
         raise No("Shared entries of the server are set by administrators", "NOPERM")
-    if any(value is not None and len(value) > ANNOTATION_SIZE for value in arguments.values.values()):
+    if any(value is not None and len(value) > ANNOTATION_SIZE for value in values.values()):
         raise No("A value is too large", f"METADATA MAXSIZE {ANNOTATION_SIZE}")
-    days = arguments.values.get(RETENTION)
+    days = values.get(RETENTION)
     if days is not None and not (days.isdigit() and len(days) <= 5):
         raise No("How long messages are kept is a number of days, or NIL", "CANNOT")
     try:
-        store.set_annotations(target, arguments.values)
+        store.set_annotations(target, values)
     except LimitExceeded as error:
         raise No(str(error), "METADATA TOOMANY") from None
 

@@ -36,6 +36,7 @@ async def replace_message(session: Session, arguments: grammar.Replace, by_uid: 
         raise No("The message is gone", "EXPUNGEISSUED")
     # RFC 8508 3.4: the quota is asked for the difference.
     added = await add(session, target, (arguments.message,), sizes if target.store is session.box.store else ())
+    session.brought(target.store, target.mailbox.id, (added[0].uid,))
     code = appenduid(added[0].uidvalidity, (added[0].uid,))
     session.say(f"* OK [{code}] Replacement message is in place\r\n".encode("ascii"))  # RFC 8508 4.3
     session.box.store.remove(view.mailbox_id, old)

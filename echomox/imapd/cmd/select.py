@@ -36,6 +36,8 @@ def open_mailbox(session: Session, arguments: grammar.Select, read_only: bool) -
     """What was selected is closed, even when this fails (RFC 9051 6.3.2)."""
     if arguments.qresync is not None and "QRESYNC" not in session.enabled:
         raise BadCommand("QRESYNC is to be enabled first")  # RFC 7162 3.2.3
+    if session.uid_only and arguments.qresync is not None and arguments.qresync.match is not None:
+        raise BadCommand("UIDONLY is enabled", "UIDREQUIRED")  # RFC 9586 3: message numbers stand in it
     if session.view is not None:
         session.unselect()
         session.say(b"* OK [CLOSED] Previous mailbox closed\r\n")

@@ -59,6 +59,7 @@ ITEMS = [
     (b"BODY[4.2.HEADER]", [section(b"BODY[4.2.HEADER]", (4, 2), "HEADER")]),
     (b"BODY[4.2.2.1]", [section(b"BODY[4.2.2.1]", (4, 2, 2, 1))]),
     (b"BODY[]<0.2048>", [section(b"BODY[]<0>", partial=(0, 2048))]),
+    (b"BODY[]<20>", [section(b"BODY[]<20>", partial=(20, (1 << 63) - 1))]),
     (b"RFC822", [section(b"RFC822")]),
     (b"RFC822.HEADER", [section(b"RFC822.HEADER", text="HEADER", peek=True)]),
     (b"RFC822.TEXT", [section(b"RFC822.TEXT", text="TEXT")]),
@@ -93,7 +94,7 @@ def test_items(text, items):
         b'BODY[HEADER.FIELDS ("\xc3\xa4")]',
         b"BODY[HEADER.FIELDS ({3}\na\r\n)]",
         b"BODY[]<0.0>",
-        b"BODY[]<0>",
+        b"BODY[]<0.>",
         b"BODY[]<-1.5>",
         b"BODY[1.1" + b".1" * 200 + b"]",
         b"BODY[9999999999999]",
@@ -101,7 +102,6 @@ def test_items(text, items):
         b"PREVIEW (EAGER)",
         b"(" + b" ".join([b"FLAGS"] * 201) + b")",
         b"FLAGS (VANISHED CHANGEDSINCE 1)",  # RFC 7162 3.2.6: UID FETCH only
-        b"FLAGS (CHANGEDSINCE 0)",
         b"FLAGS (CHANGEDSINCE 1 CHANGEDSINCE 1)",
         b"FLAGS ()",
     ],
@@ -115,6 +115,7 @@ def test_changes_since_a_modseq():
     """RFC 7162 3.1.4.1 and 3.2.6."""
     every = SequenceSet.parse(b"1:*")
     assert parse("UID FETCH", b" 1:* (FLAGS) (CHANGEDSINCE 12345)") == Fetch(every, (Item("FLAGS"),), 12345)
+    assert parse("UID FETCH", b" 1:* (FLAGS) (CHANGEDSINCE 0)") == Fetch(every, (Item("FLAGS"),), 1)
     expected = Fetch(SequenceSet.parse(b"300:500"), (Item("FLAGS"),), 12345, True)
     assert parse("UID FETCH", b" 300:500 (FLAGS) (CHANGEDSINCE 12345 VANISHED)") == expected
     with pytest.raises(Bad):

@@ -99,7 +99,6 @@ BAD = [
     ("flag_list", b"(\\Seen"),
     ("flag_list", b"(\\Seen  x)"),
     ("flag_list", b"(\\Seen )"),
-    ("mailbox", b'""'),
     ("mailbox", b"a&b"),
     ("mailbox", b'"\xc3\xa4"'),
     ("mailbox", b"{3}\na\r\n"),

@@ -37,6 +37,7 @@ def read(parse: Callable[[Parser], Any], text: bytes) -> Any:
             ),
         ),
         (b" RETURN () (DATE) UTF-8 ALL", Sort((Criterion("DATE"),), Search(All(), ("ALL",), "UTF-8"))),
+        (b" (DATE) UTF-8 RETURN () ALL", Sort((Criterion("DATE"),), Search(All(), ("ALL",), "UTF-8"))),
     ],
 )
 def test_sort(text: bytes, expected: Sort) -> None:
