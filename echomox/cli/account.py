@@ -18,8 +18,8 @@ from echomox.cli.console import (
     confirm,
     pairs,
     read_password,
-    rows,
     show,
+    table,
 )
 from echomox.cli.settings import parse_settings
 from echomox.config.schema import Account
@@ -29,7 +29,7 @@ REPAIRS = {
     "reassignthreads": ("messages sorted in", "make anew what messages are sorted and threaded by"),
     "fixmsgsize": ("messages had another size", "set the sizes of messages as their files have them"),
 }
-SETTINGS = "as quota=1000000000 full_name='Ann Lee' junk_filter.mode=junk-only"
+SETTINGS = "as quota=5G full_name='Ann Lee' junk_filter.mode=junk-only; `echomox config describe dynamic` tells of each"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def run_list(args: argparse.Namespace) -> int:
         for item in answer["accounts"]
     ]
     left = [f"mail without an account: {name}" for name in answer["mail_without_account"]]
-    return show(args, answer, [*rows(heads, entries), *left])
+    return show(args, answer, [*table(heads, entries, "no accounts yet; `echomox account add` makes one"), *left])
 
 
 def run_show(args: argparse.Namespace) -> int:

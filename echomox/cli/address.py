@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import Commands, ask, rows, show
+from echomox.cli.console import Commands, ask, show, table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "address.list", account=args.account, domain=args.domain)
     entries = [(item["address"], item["account"]) for item in answer["addresses"]]
-    return show(args, answer, rows(("address", "account"), entries))
+    return show(args, answer, table(("address", "account"), entries, "no addresses"))
 
 
 def run_add(args: argparse.Namespace) -> int:

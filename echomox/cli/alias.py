@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import Commands, ask, pairs, rows, show
+from echomox.cli.console import Commands, ask, counted, pairs, show, table
 from echomox.cli.settings import parse_settings
 from echomox.config.schema import Alias
 
-SETTINGS = "as post=members own_posts=false allow_send_as=true"
+SETTINGS = "as post=members own_posts=false allow_send_as=true; `echomox config describe dynamic` tells of each"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "alias.list")
     heads = ("address", "members", "post", "description")
     entries = [(item["address"], len(item["members"]), item["post"], item["description"]) for item in answer["aliases"]]
-    return show(args, answer, rows(heads, entries))
+    return show(args, answer, table(heads, entries, "no aliases"))
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def run_show(args: argparse.Namespace) -> int:
 def run_add(args: argparse.Namespace) -> int:
     settings = parse_settings(Alias, args.set)
     answer = ask(args, "alias.add", address=args.address, members=args.member, settings=settings or None)
-    return show(args, answer, [f"alias {answer['address']} added, {len(answer['members'])} members"])
+    return show(args, answer, [f"alias {answer['address']} added, {counted(answer['members'], 'member')}"])
 
 
 def run_remove(args: argparse.Namespace) -> int:
@@ -61,4 +61,4 @@ def run_set(args: argparse.Namespace) -> int:
 def run_members(args: argparse.Namespace) -> int:
     answer = ask(args, "alias.members", address=args.address, add=args.add or None, remove=args.remove or None)
     entries = [(item["address"], item["account"] or "elsewhere") for item in answer["reached"]]
-    return show(args, answer, rows(("address", "account"), entries))
+    return show(args, answer, table(("address", "account"), entries, "no members"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import Commands, ask, rows, show
+from echomox.cli.console import Commands, ask, show, table
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 HEADS = ("address", "since", "until", "count", "why")
@@ -34,8 +34,8 @@ def duration(text: str) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "block.list")
-    table = rows(HEADS, ([entry[head] for head in HEADS] for entry in answer["blocks"]))
-    return show(args, answer, table if answer["blocks"] else ["nothing is blocked"])
+    entries = ([entry[head] for head in HEADS] for entry in answer["blocks"])
+    return show(args, answer, table(HEADS, entries, "nothing is blocked"))
 
 
 def run_add(args: argparse.Namespace) -> int:

@@ -6,15 +6,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
+
+from echomox.cli.parser import Parser
 
 if TYPE_CHECKING:
     from echomox.config.paths import Paths
 
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+GAP = "  "
+LEAST = 20  # characters of a column that are never cut: times, addresses of IPv4, states
 
 
 class CommandError(Exception):
@@ -25,9 +30,9 @@ class CommandError(Exception):
         super().__init__(text)
 
 
-def common_options() -> argparse.ArgumentParser:
+def common_options() -> Parser:
     """--config and --json, for every command at any place. SUPPRESS: what was given further left stays."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     parser.add_argument(
         "--config",
         default=argparse.SUPPRESS,
@@ -43,14 +48,32 @@ class Commands:
     """
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+        parser.epilog = f"`{parser.prog} COMMAND --help` tells more of a command, with examples."
+        self.parsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
     def add(self, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        parser = self._parser(name, text)
+        parser.epilog = examples_of(parser.prog)
+        parser.set_defaults(run=run)
+        return parser
+
+    def below(self, name: str, text: str) -> Commands:
+        """Commands of a command, as `queue holdrules list`."""
+        return Commands(self._parser(name, text))
+
+    def _parser(self, name: str, text: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = self.parsers.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common_options()]
         )
-        parser.set_defaults(run=run)
         return parser
+
+
+def examples_of(prog: str) -> str:
+    """The end of a command's help; "" for a command without examples."""
+    from echomox.cli.examples import EXAMPLES
+
+    lines = EXAMPLES.get(prog.removeprefix("echomox "), ())
+    return "\n".join(["examples:" if len(lines) > 1 else "example:", *(f"  {line}" for line in lines)]) if lines else ""
 
 
 def find(args: argparse.Namespace) -> Paths:
@@ -87,24 +110,55 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
+def table(heads: Sequence[str], entries: Iterable[Sequence[Any]], nothing: str) -> list[str]:
+    """As rows; without entries the one line `nothing`."""
+    found = list(entries)
+    return rows(heads, found) if found else [nothing]
+
+
 def rows(heads: Sequence[str], entries: Iterable[Sequence[Any]]) -> list[str]:
-    """A table in columns: numbers to the right, the rest to the left."""
+    """A table in columns: numbers to the right, the rest to the left. On a terminal the widest columns of text are
+    cut so that a line is a line; pipes and --json have all.
+    """
     cells = [[_cell(value) for value in entry] for entry in entries]
-    right = [bool(cells) and all(_numeric(row[n]) for row in cells) for n in range(len(heads))]
+    right = [_all_numeric([row[n] for row in cells]) for n in range(len(heads))]
     widths = [max(len(heads[n]), *(len(row[n]) for row in cells), 0) for n in range(len(heads))]
+    if sys.stdout.isatty():
+        widths = fitted(widths, [max(len(head), LEAST) for head in heads], shutil.get_terminal_size().columns)
     lines = [list(heads), *cells]
     return [
-        "  ".join(
-            value.rjust(width) if to_right else value.ljust(width)
+        GAP.join(
+            value.rjust(width) if to_right else cut(value, width).ljust(width)
             for value, width, to_right in zip(line, widths, right, strict=True)
         ).rstrip()
         for line in lines
     ]
 
 
-def counted(things: Sized, noun: str) -> str:
+def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """The widths of columns, the widest narrowed until all fit into `room`; none below its least."""
+    fits = list(widths)
+    while sum(fits) + len(GAP) * (len(fits) - 1) > room:
+        able = [n for n, width in enumerate(fits) if width > least[n]]
+        if not able:
+            break
+        fits[max(able, key=lambda n: fits[n])] -= 1
+    return fits
+
+
+def cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "\u2026"
+
+
+def limited(shown: Sized, limit: int) -> list[str]:
+    """A last line for a list that may have been cut."""
+    return [f"at most {limit} are shown; `--limit N` shows more"] if len(shown) >= limit else []
+
+
+def counted(things: Sized | int, noun: str) -> str:
     """As "1 domain" or "2 domains"."""
-    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+    count = things if isinstance(things, int) else len(things)
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def pairs(data: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -128,6 +182,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_cell, value)) or "-"
     return str(value) if value not in ("", None) else "-"
+
+
+def _all_numeric(texts: Sequence[str]) -> bool:
+    return any(text != "-" for text in texts) and all(map(_numeric, texts))
 
 
 def _numeric(text: str) -> bool:

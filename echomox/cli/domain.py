@@ -6,11 +6,12 @@ import argparse
 import json
 from typing import Any
 
-from echomox.cli.console import Commands, ask, pairs, rows, show
+from echomox.cli.console import Commands, ask, pairs, show, table
 from echomox.cli.settings import parse_settings
+from echomox.config.dnsrecords import Record, placeholder_notes, zone
 from echomox.config.schema import Domain
 
-SETTINGS = "as description='My shop' separators=+,- case_sensitive=false"
+SETTINGS = "as description='My shop' separators=+,- quota=5G; `echomox config describe dynamic` tells of each"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def run_list(args: argparse.Namespace) -> int:
         (item["name"], item["addresses"], item["dkim"], item["disabled"], item["description"])
         for item in answer["domains"]
     ]
-    return show(args, answer, rows(heads, entries))
+    return show(args, answer, table(heads, entries, "no domains yet; `echomox domain add` makes one"))
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -78,6 +79,6 @@ def _set(args: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 def run_records(args: argparse.Namespace) -> int:
     answer = ask(args, "domain.dnsrecords", name=args.name)
-    zone = [f"{item['name']:44} {item['type']:5} {item['value']}" for item in answer["records"]]
+    found = [Record(item["name"], item["type"], item["value"], item["note"]) for item in answer["records"]]
     reverse = [f"; reverse DNS, at the owner of the address: {note}" for note in answer["reverse"]]
-    return show(args, answer, [*zone, *reverse])
+    return show(args, answer, [*zone(found), *reverse, *placeholder_notes(found)])

@@ -55,7 +55,7 @@ def _short(value: Any) -> Any:
 
 def run_word(args: argparse.Namespace) -> int:
     answer = ask(args, "filter.word", account=args.account, word=args.word)
-    return show(args, answer, pairs(answer))
+    return show(args, answer, pairs({name: _short(value) for name, value in answer.items()}))
 
 
 def run_explain(args: argparse.Namespace) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echomox.cli.console import CommandError, Commands, find, show
+from echomox.cli.parser import nearest
 
 if TYPE_CHECKING:
     from echomox.config.paths import Paths
@@ -20,6 +22,8 @@ BAR = 30
 DELIVERY = ("strict", "reject_code")
 """Settings that change nothing of what the filter says."""
 RETRAIN_SECONDS = 3600.0
+MOST_PROBLEMS = 20
+"""Lines of what is wrong with a file of rules."""
 
 
 def configure(commands: Commands) -> None:
@@ -53,14 +57,14 @@ def run_eval(args: argparse.Namespace) -> int:
     protocols = tuple(args.protocol or PROTOCOLS)
     for name in protocols:
         if name not in PROTOCOLS:
-            raise CommandError(f"no protocol {name}; there are {', '.join(PROTOCOLS)}")
+            raise CommandError(f"no protocol {name}; {nearest(name, PROTOCOLS)}", 2)
+    if args.delay < 0:
+        raise CommandError("--delay: 0 or more", 2)
+    settings, stages = _changed(JunkFilter(), args.set), _stages_of(args.rules)
     try:
         mails = load(Path(args.corpus))
-    except (CorpusError, OSError) as error:
-        raise CommandError(str(error)) from None
-    if args.delay < 0:
-        raise CommandError("--delay: 0 or more")
-    settings, stages = _changed(JunkFilter(), args.set), _stages_of(args.rules)
+    except CorpusError as error:
+        raise CommandError(f"{error}; a corpus has index.tsv, or spam and ham in it (docs/filter.md)") from None
     plan = Plan(protocols, settings, args.delay, stages=stages)
     report = Evaluation(mails, plan).run(_bar)
     if args.plots:
@@ -80,6 +84,8 @@ def run_serve_json(args: argparse.Namespace) -> int:
     from echomox.config.schema import JunkFilter
     from echomox.filter.servejson import lines_of, serve
 
+    # To be told to end is no reason to leave the scratch account behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="echomox-filter-") as directory:
         serve(lines_of(sys.stdin.buffer), sys.stdout, Path(directory), JunkFilter())
     return 0
@@ -109,10 +115,12 @@ def run_rules(args: argparse.Namespace) -> int:
         text = None if args.file == "default" else Path(args.file).read_text("utf-8")
         rules = stage.default_rules() if text is None else stage.rules_from(text)
         data = Path(args.message).read_bytes()[:READ_BYTES] if args.message else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{args.file}: {error}; rules are UTF-8 text") from None
     except RulesError as error:
-        raise CommandError("\n".join(f"{args.file}: {problem}" for problem in error.problems)) from None
+        found = [f"{args.file}: {problem}" for problem in error.problems]
+        more = [f"{args.file}: and {len(found) - MOST_PROBLEMS} more"] if len(found) > MOST_PROBLEMS else []
+        raise CommandError("\n".join([*found[:MOST_PROBLEMS], *more])) from None
     warnings = list(rules.warnings)
     answer: dict[str, Any] = {"file": args.file, "warnings": warnings}
     lines = [f"{args.file}: {warning}" for warning in warnings] or [f"{args.file}: good"]
@@ -162,29 +170,30 @@ def _changed(now: JunkFilter, changes: list[str]) -> JunkFilter:
     from dataclasses import fields, replace
 
     from echomox.config.checks import weight_trouble
+    from echomox.config.load import allowed
 
     values: dict[str, Any] = {}
     known = {item.name: item for item in fields(now)}
     for change in changes:
         name, _, text = change.partition("=")
         if name not in known:
-            raise CommandError(f"no setting {name}; there are {', '.join(known)}")
+            raise CommandError(f"no setting {name}; {nearest(name, known)}", 2)
         if name in DELIVERY:
-            raise CommandError(f"{name} works at a delivery; what it would change is not to be seen here")
+            raise CommandError(f"{name} works at a delivery; what it would change is not to be seen here", 2)
         old = getattr(now, name)
         limits = known[name].metadata
         try:
             values[name] = _value(old, text)
         except ValueError:
-            raise CommandError(f"{name}: {text!r} is no {type(old).__name__}") from None
+            raise CommandError(f"{name}={text}: not allowed; {allowed(type(old), limits)}", 2) from None
         if text not in limits.get("choices", (text,)):
-            raise CommandError(f"{name}: one of {', '.join(limits['choices'])}")
+            raise CommandError(f"{name}={text}: not allowed; {allowed(type(old), limits)}", 2)
         number = values[name]
         if isinstance(number, int | float) and not (limits.get("low", number) <= number <= limits.get("high", number)):
-            raise CommandError(f"{name}: from {limits.get('low')} to {limits.get('high')}")
+            raise CommandError(f"{name}={text}: not allowed; {allowed(type(old), limits)}", 2)
     for weight in values.get("weights", ()):
         if trouble := weight_trouble(weight):
-            raise CommandError(f"weights: {trouble}")
+            raise CommandError(f"weights: {trouble}", 2)
     return replace(now, **values)
 
 
@@ -228,7 +237,9 @@ async def _ask_trainer(paths: Paths, account: str) -> dict[str, Any] | None:
         await client.close()
     if isinstance(answer, LearnState):
         return {"account": account, "messages": answer.messages, "ham": answer.ham, "spam": answer.spam}
-    raise CommandError(answer.reason if isinstance(answer, Failed) else "the trainer did not answer")
+    if isinstance(answer, Failed):
+        raise CommandError(f"account {account}: {answer.reason}")
+    raise CommandError("the trainer did not answer; its log says why")
 
 
 def _retrain_here(paths: Paths, account: str) -> dict[str, Any]:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("account")
-    parser.epilog = (
-        "For programs that start it themselves, as over ssh: ssh host echomox imapserve you. Whoever may read the "
-        "data may use it; the server may run or not."
+    parser.description = (
+        "IMAP for one account on standard input and output, for programs that start it themselves, as over ssh. "
+        "Whoever may read the data may use it; the server may run or not."
     )
     parser.set_defaults(run=run)
 

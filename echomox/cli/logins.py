@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import Commands, ask, rows, show
+from echomox.cli.console import Commands, ask, limited, show, table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +16,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "logins.list", account=args.account, limit=args.limit)
     heads = ("time", "remote_ip", "protocol", "mechanism", "result", "address")
-    return show(args, answer, rows(heads, ([item[head] for head in heads] for item in answer["logins"])))
+    found = answer["logins"]
+    lines = table(heads, ([item[head] for head in heads] for item in found), "nobody tried in the last 30 days")
+    return show(args, answer, [*lines, *limited(found, args.limit)])

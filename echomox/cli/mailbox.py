@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import CommandError, Commands, ask, pairs, rows, show
+from echomox.cli.console import CommandError, Commands, ask, counted, pairs, rows, show, table
 
 RIGHTS = (
     "l look up, r read, s \\Seen, w other flags, i insert, p post, k create below, x delete it, t \\Deleted,"
@@ -67,13 +67,14 @@ def run_acl(args: argparse.Namespace) -> int:
         answer = ask(args, "mailbox.acl.set", **mailbox, who=args.who, rights=args.rights)
     else:
         answer = ask(args, "mailbox.acl.remove", **mailbox, who=args.who)
-    return show(args, answer, rows(("who", "rights"), answer["acl"].items()))
+    return show(args, answer, table(("who", "rights"), answer["acl"].items(), "shared with nobody"))
 
 
 def run_shares(args: argparse.Namespace) -> int:
     answer = ask(args, "mailbox.shares", **({"account": args.account} if args.account else {}))
     heads = ("owner", "mailbox", "who", "rights")
-    return show(args, answer, rows(heads, ([item[head] for head in heads] for item in answer["shares"])))
+    entries = ([item[head] for head in heads] for item in answer["shares"])
+    return show(args, answer, table(heads, entries, "nothing is shared"))
 
 
 def run_repair(args: argparse.Namespace) -> int:
@@ -86,7 +87,8 @@ def run_virtual(args: argparse.Namespace) -> int:
     if args.action == "list":
         answer = ask(args, "mailbox.virtual.list", account=args.account)
         heads = ("name", "search", "use")
-        return show(args, answer, rows(heads, ([item[head] for head in heads] for item in answer["virtual"])))
+        entries = ([item[head] for head in heads] for item in answer["virtual"])
+        return show(args, answer, table(heads, entries, "no virtual mailboxes"))
     if args.name is None:
         raise CommandError("the name of the mailbox is needed", 2)
     if args.action == "remove":
@@ -95,4 +97,4 @@ def run_virtual(args: argparse.Namespace) -> int:
     search = " ".join(args.search) or "ALL"
     use = {"use": args.use} if args.use else {}
     answer = ask(args, "mailbox.virtual.add", account=args.account, name=args.name, search=search, **use)
-    return show(args, answer, [f"mailbox {answer['name']} shows {answer['messages']} messages"])
+    return show(args, answer, [f"mailbox {answer['name']} shows {counted(answer['messages'], 'message')}"])

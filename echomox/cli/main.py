@@ -10,16 +10,20 @@ code.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from echomox.cli.console import EXIT_CONFIG, CommandError, common_options
+from echomox.cli.console import EXIT_CONFIG, CommandError, common_options, examples_of
+from echomox.cli.parser import Formatter, Parser
 from echomox.errors import ConfigError
 
 EXIT_REFUSED = 1
+EXIT_INTERRUPTED = 130
 
 
 class Family(NamedTuple):
@@ -79,55 +83,98 @@ FAMILIES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; messages of refusal are one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a letter is no reason to print nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
     except CommandError as error:
-        print(f"echomox: {error}", file=sys.stderr)
-        return error.code
+        return _said(error.code, str(error))
     except ConfigError as error:
-        print(f"echomox: {error}", file=sys.stderr)
-        return EXIT_CONFIG
+        return _said(EXIT_CONFIG, str(error))
     except BrokenPipeError:  # the reader has had enough, as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except OSError as error:
-        print(f"echomox: {error.filename or 'error'}: {error.strerror or error}", file=sys.stderr)
-        return EXIT_REFUSED
+        return _said(EXIT_REFUSED, trouble(error))
+    except UnicodeEncodeError:
+        return _said(2, "a word of the command is not UTF-8; set LC_ALL=C.UTF-8")
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if type(error).__module__ != "sqlite3":  # which not every command brings
+            raise
+        return _said(EXIT_REFUSED, f"the database: {error}; {HINTS[errno.EIO]}")
+
+
+def _said(code: int, text: str) -> int:
+    print(f"echomox: {text}", file=sys.stderr)
+    return code
+
+
+_RIGHTS = "run this as root or as the server's own user"
+_ROOM = "`df -h` shows which disk is full"
+HINTS = {
+    errno.EACCES: _RIGHTS, errno.EPERM: _RIGHTS, errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM,
+    errno.EIO: "is the disk full (`df -h`)? The kernel's log tells of broken ones (`dmesg`)",
+}  # fmt: skip
+
+
+def trouble(error: OSError) -> str:
+    """What the system refused, and what to do about it."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    hint = HINTS.get(error.errno or 0)
+    return ": ".join([*names, str(error.strerror or error)]) + (f"; {hint}" if hint else "")
 
 
 def _run(argv: list[str]) -> int:
     outer = _parser()
-    before = outer.parse_args(argv)
+    before = outer.read(argv)
+    if before.version:
+        before.family = "version"
+    if before.family == "help":
+        before.family, before.rest = (before.rest[0], [*before.rest[1:], "--help"]) if before.rest else ("", [])
+        if not before.family:
+            outer.print_help()
+            return 0
     if not before.family:
-        outer.print_help()
+        outer.print_help(sys.stderr)
         return 2
     family = next((family for family in FAMILIES if family.name == before.family), None)
     if family is None:
-        outer.error(f"no command {before.family}; `echomox --help` lists them")
+        from echomox.cli.guess import guess
+
+        raise CommandError(guess(before.family, before.rest, [family.name for family in FAMILIES]), 2)
     if family.own_line:
         return int(importlib.import_module(family.module).main(before.rest))
-    inner = argparse.ArgumentParser(
-        prog=f"echomox {family.name}", description=family.help, parents=[common_options()]
-    )
-    inner.set_defaults(config=before.config, json=before.json, family=family.name)
-    importlib.import_module(family.module).configure(inner)
-    args = inner.parse_args(before.rest)
+    args = family_parser(family, before.config, before.json).read(before.rest)
     return int(args.run(args))
+
+
+def family_parser(family: Family, config: str | None = None, as_json: bool = False) -> Parser:
+    """Of everything after the family's name. config, as_json: what was given before it."""
+    text = family.help[0].upper() + family.help[1:] + "."
+    parser = Parser(prog=f"echomox {family.name}", description=text, parents=[common_options()])
+    parser.set_defaults(config=config, json=as_json, family=family.name)
+    parser.epilog = examples_of(parser.prog)
+    importlib.import_module(family.module).configure(parser)
+    return parser
 
 
 def _parser() -> argparse.ArgumentParser:
     width = max(len(family.name) for family in FAMILIES)
     lines = [f"  {family.name:{width}}  {family.help}" for family in FAMILIES]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="echomox",
         description="EchoMox, a mail server. `echomox COMMAND --help` tells more of a command.",
         epilog="commands:\n" + "\n".join(lines) + "\n\nexit codes:" + (__doc__ or "").split("code.", 1)[1],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
     )
     parser.add_argument("--config", help="directory of the configuration, or its echomox.toml")
     parser.add_argument("--json", action="store_true", help="print data as JSON")
+    parser.add_argument("--version", action="store_true", help="print the version, as `echomox version` does")
     parser.add_argument("family", nargs="?", metavar="COMMAND", help="one of the commands below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="what the command takes")
     return parser

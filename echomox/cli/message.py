@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from echomox.cli.console import CommandError, Commands, ask, pairs, rows, show
+from echomox.cli.console import CommandError, Commands, ask, limited, pairs, rows, show, table
 
 PIECE = 512 * 1024
 _LIST = ("ID", "UID", "Received", "Size", "Seen", "Junk", "Subject")
@@ -43,7 +43,9 @@ def _take_message(parser: argparse.ArgumentParser) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "message.list", account=args.account, mailbox=args.mailbox, limit=args.limit)
-    return show(args, answer, rows(_LIST, ([item[head] for head in _LIST] for item in answer["messages"])))
+    found = answer["messages"]
+    lines = table(_LIST, ([item[head] for head in _LIST] for item in found), "no messages")
+    return show(args, answer, [*lines, *limited(found, args.limit)])
 
 
 def run_show(args: argparse.Namespace) -> int:

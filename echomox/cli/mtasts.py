@@ -7,7 +7,7 @@ import asyncio
 import time
 from typing import Any
 
-from echomox.cli.console import CommandError, Commands, ask, find, rows, show
+from echomox.cli.console import CommandError, Commands, ask, find, show, table
 from echomox.cli.outbound import Outside, domain_name, options, place_of, run
 from echomox.config.files import become, owner_of
 from echomox.dns import DnsTemporary, open_resolver
@@ -53,7 +53,7 @@ async def _lookup(found: Outside, domain: str) -> dict[str, Any]:
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "mtasts.list")
     entries = [[entry[head] for head in HEADS] for entry in answer["policies"]]
-    return show(args, answer, rows(HEADS, entries) if entries else ["no policy is remembered"])
+    return show(args, answer, table(HEADS, entries, "no policy is remembered"))
 
 
 def run_policy(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from echomox.cli.block import UNITS
-from echomox.cli.console import Commands, ask, pairs, rows, show
+from echomox.cli.console import CommandError, Commands, ask, counted, limited, pairs, show, table
 
 PIECE = 512 * 1024
 LIST = ("ID", "Queued", "Sender", "RcptTo", "Size", "Attempts", "NextAttempt", "Status", "LastError")
@@ -119,12 +119,13 @@ def when_of(text: str) -> dict[str, float]:
 
 
 def _table(heads: Sequence[str], found: list[dict[str, Any]], nothing: str) -> list[str]:
-    return list(rows(heads, ([one[head] for head in heads] for one in found))) if found else [nothing]
+    return table(heads, ([one[head] for head in heads] for one in found), nothing)
 
 
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "queue.list", limit=args.limit, **{k: v for k, v in _filter(args).items() if k != "all"})
-    return show(args, answer, _table(LIST, answer["messages"], "nothing waits"))
+    found = answer["messages"]
+    return show(args, answer, [*_table(LIST, found, "nothing waits"), *limited(found, args.limit)])
 
 
 def run_count(args: argparse.Namespace) -> int:
@@ -162,14 +163,13 @@ def run_dump(args: argparse.Namespace) -> int:
 
 def _said(args: argparse.Namespace, answer: dict[str, Any]) -> int:
     count = answer["changed"]
-    lines = [f"{count} message{'' if count == 1 else 's'} changed"]
+    lines = [f"{counted(count, 'message')} changed"]
     if answer.get("reports"):
-        reports = answer["reports"]
-        lines.append(f"{reports} report{'' if reports == 1 else 's'} to the sender{'' if reports == 1 else 's'} queued")
+        lines.append(f"{counted(answer['reports'], 'report')} to senders queued")
     show(args, answer, lines)
     left = sorted(set(args.ids) - set(answer["ids"]))
     for number in left:
-        print(f"echomox queue: {number} is not in the queue, or its state does not let this be done", file=sys.stderr)
+        print(f"echomox: message {number} is not in the queue, or its state does not let this be done", file=sys.stderr)
     return 1 if left else 0
 
 
@@ -181,8 +181,7 @@ def run_schedule(args: argparse.Namespace) -> int:
     try:
         when = when_of(args.when)
     except argparse.ArgumentTypeError as error:
-        print(f"echomox queue schedule: {error}", file=sys.stderr)
-        return 2
+        raise CommandError(str(error), 2) from None
     return _said(args, ask(args, "queue.schedule", **when, **_filter(args)))
 
 
@@ -201,13 +200,8 @@ def run_fail(args: argparse.Namespace) -> int:
 # -- what is over, rules, suppression ------------------------------------------------------
 
 
-def _below(commands: Commands, name: str, text: str) -> Commands:
-    parser = commands.parsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    return Commands(parser)
-
-
 def _retired(commands: Commands) -> None:
-    below = _below(commands, "retired", "list | print messages that are over")
+    below = commands.below("retired", "list | print messages that are over")
     listing = below.add("list", run_retired_list, "list what is over, the newest first")
     listing.add_argument("--account")
     listing.add_argument("--status", choices=("delivered", "relayed", "failed", "suppressed", "dropped", "bounced"))
@@ -222,7 +216,8 @@ def run_retired_list(args: argparse.Namespace) -> int:
         args, "queue.retired.list",
         account=args.account, status=args.status, recipient=args.recipient, limit=args.limit,
     )  # fmt: skip
-    return show(args, answer, _table(RETIRED, answer["messages"], "nothing is kept"))
+    found = answer["messages"]
+    return show(args, answer, [*_table(RETIRED, found, "nothing is kept"), *limited(found, args.limit)])
 
 
 def run_retired_print(args: argparse.Namespace) -> int:
@@ -231,12 +226,13 @@ def run_retired_print(args: argparse.Namespace) -> int:
 
 
 def _rules(commands: Commands) -> None:
-    below = _below(commands, "holdrules", "list | add | remove rules that keep new mail back")
+    below = commands.below("holdrules", "list | add | remove rules that keep new mail back")
     below.add("list", run_rule_list, "list the rules")
     add = below.add("add", run_rule_add, "keep mail back that fits all of what is given")
     add.add_argument("--account", help="of this account")
     add.add_argument("--from-domain", dest="sender_domain", metavar="DOMAIN")
     add.add_argument("--to-domain", dest="recipient_domain", metavar="DOMAIN")
+    add.add_argument("--all", action="store_true", help="keep all mail back")
     remove = below.add("remove", run_rule_remove, "remove a rule; what it holds stays held")
     remove.add_argument("id", type=int)
 
@@ -247,11 +243,13 @@ def run_rule_list(args: argparse.Namespace) -> int:
 
 
 def run_rule_add(args: argparse.Namespace) -> int:
+    if not (args.account or args.sender_domain or args.recipient_domain or args.all):
+        raise CommandError("say which mail: --account, --from-domain or --to-domain; --all for all of it", 2)
     answer = ask(
         args, "queue.holdrules.add",
         account=args.account, sender_domain=args.sender_domain, recipient_domain=args.recipient_domain,
     )  # fmt: skip
-    return show(args, answer, [f"rule {answer['id']} holds {answer['held']} messages, and new ones"])
+    return show(args, answer, [f"rule {answer['id']} holds {counted(answer['held'], 'message')}, and new ones"])
 
 
 def run_rule_remove(args: argparse.Namespace) -> int:
@@ -260,7 +258,7 @@ def run_rule_remove(args: argparse.Namespace) -> int:
 
 
 def _suppression(commands: Commands) -> None:
-    below = _below(commands, "suppression", "list | add | remove | lookup recipients that get no more mail")
+    below = commands.below("suppression", "list | add | remove | lookup recipients that get no more mail")
     listing = below.add("list", run_suppression_list, "list them")
     listing.add_argument("account", nargs="?")
     for name, run, text in (

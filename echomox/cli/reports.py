@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from echomox.cli.console import Commands, ask, pairs, rows, show
+from echomox.cli.console import Commands, ask, pairs, show, table
 
 DMARC_LIST = ("id", "domain", "organisation", "begin", "end", "passed", "failed")
 TLS_LIST = ("id", "domain", "organisation", "begin", "end", "successes", "failures")
@@ -65,7 +65,7 @@ def _asked(args: argparse.Namespace, operation: str) -> dict[str, Any]:
 
 
 def _table(heads: tuple[str, ...], found: list[dict[str, Any]], nothing: str) -> list[str]:
-    return rows(heads, ([one[head] for head in heads] for one in found)) if found else [nothing]
+    return table(heads, ([one[head] for head in heads] for one in found), nothing)
 
 
 def run_list(args: argparse.Namespace) -> int:

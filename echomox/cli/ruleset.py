@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import CommandError, Commands, ask, rows, show
+from echomox.cli.console import CommandError, Commands, ask, show, table
 from echomox.cli.settings import parse_settings
 from echomox.config.schema import Ruleset
 
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "ruleset.list", account=args.account)
     entries = [(item["number"], item["when"], item["then"], item["comment"]) for item in answer["rulesets"]]
-    return show(args, answer, rows(("number", "when", "then", "comment"), entries))
+    return show(args, answer, table(("number", "when", "then", "comment"), entries, "no rules"))
 
 
 def run_add(args: argparse.Namespace) -> int:

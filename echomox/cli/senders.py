@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import Commands, ask, rows, show
+from echomox.cli.console import Commands, ask, show, table
 
 SENDER = "friend@example.org, or @example.org for all of a domain and those below it"
 
@@ -39,7 +39,7 @@ def run_list(args: argparse.Namespace) -> int:
         answer["lists"] = [item for item in answer["lists"] if item["of"] == "the server"]
     heads = ("of", "list", "sender")
     entries = [[item[head] for head in heads] for item in answer["lists"]]
-    return show(args, answer, rows(heads, entries) if entries else ["no entries"])
+    return show(args, answer, table(heads, entries, "no entries"))
 
 
 def run_add(args: argparse.Namespace) -> int:

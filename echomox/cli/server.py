@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import pkgutil
 
-from echomox.cli.console import ask, find, pairs, show
+from echomox.cli.console import CommandError, ask, find, pairs, show
+from echomox.cli.parser import nearest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +34,20 @@ def run_reload(args: argparse.Namespace) -> int:
 
 def run_loglevels(args: argparse.Namespace) -> int:
     package, level = (args.package, args.level) if args.level else (None, args.package)
+    if package is not None and package not in (known := packages()):
+        raise CommandError(f"no package {package}; {nearest(package, known)}", 2)
     answer = ask(args, "loglevels", package=package, level=level)
     lines = pairs({"(all others)": answer["default"], **dict(sorted(answer["levels"].items()))})
     return show(args, answer, lines)
+
+
+def packages() -> list[str]:
+    """What may stand in a log line as the package: the parts of EchoMox and its processes."""
+    import echomox
+    import workers
+
+    found = {module.name for path in (echomox.__path__, workers.__path__) for module in pkgutil.iter_modules(path)}
+    return sorted(name for name in found if not name.startswith("operations"))
 
 
 def run_counters(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from echomox.cli.console import Commands, ask, rows, show
+from echomox.cli.console import Commands, ask, show, table
 
 HEADS = ("id", "account", "login", "protocol", "mechanism", "remote_ip", "tls", "since", "idle", "worker")
 
@@ -19,9 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     answer = ask(args, "sessions.list", account=args.account)
-    table = rows(HEADS, ([entry[head] for head in HEADS] for entry in answer["sessions"]))
+    lines = table(HEADS, ([entry[head] for head in HEADS] for entry in answer["sessions"]), "nobody is logged in")
     late = [f"did not answer in time: {name}" for name in answer["silent"]]
-    return show(args, answer, [*(table if answer["sessions"] else ["nobody is logged in"]), *late])
+    return show(args, answer, [*lines, *late])
 
 
 def run_end(args: argparse.Namespace) -> int:

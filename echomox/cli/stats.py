@@ -84,7 +84,7 @@ def run_storage(args: argparse.Namespace) -> int:
 
     paths = find(args)
     become(owner_of(paths.data))
-    names = sorted(entry.name for entry in _entries(paths.accounts))
+    names = sorted(entry.name for entry in _entries(paths.accounts) if not entry.name.startswith("."))
     if args.account and args.account not in names:
         raise CommandError(f"no account {args.account} in {paths.accounts}")
     files: dict[int, int] = {}

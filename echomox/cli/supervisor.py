@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from echomox.cli.console import counted
+from echomox.cli.parser import Parser
 from echomox.config.load import find_config, load_all, load_static
 from echomox.config.paths import Paths
 from echomox.config.schema import Static
@@ -45,7 +46,7 @@ from echomox.supervisor.supervisor import (
     Supervisor,
 )
 
-CONTROL_TIMEOUT = 5.0  # seconds for an answer of the control worker
+CONTROL_TIMEOUT = 20.0  # seconds for an answer of the control worker
 RELOAD_TIMEOUT = 60.0
 STOP_MARGIN = 10.0  # seconds beyond stop_time
 POLL = 0.05
@@ -68,14 +69,11 @@ exit codes:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="echomox-supervisor",
-        description="Start, stop and watch the EchoMox mail server.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def parser() -> Parser:
+    top = Parser(
+        prog="echomox-supervisor", description="Start, stop and watch the EchoMox mail server.", epilog=EPILOG
     )
-    place = argparse.ArgumentParser(add_help=False)
+    place = Parser(add_help=False)
     place.add_argument(
         "--config",
         metavar="DIR",
@@ -83,9 +81,9 @@ def parser() -> argparse.ArgumentParser:
         help="echomox.toml or its directory (default: $ECHOMOX_CONFIG, ./config, /etc/echomox)",
     )
     top.add_argument("--config", metavar="DIR", default=None, help=argparse.SUPPRESS)
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
+    def add(name: str, text: str) -> Parser:
         return commands.add_parser(name, help=text, description=text, parents=[place])
 
     add("start", "Start the server and serve until it is stopped.").add_argument(
@@ -111,10 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(table: Table, arguments: Sequence[str] | None = None) -> int:
     """The command for another table of services; tests use it."""
-    options = parser().parse_args(arguments)
+    options = parser().read(sys.argv[1:] if arguments is None else arguments)
     try:
         paths = find_config(options.config)
-        return COMMANDS[options.command](table, paths, options)
+        code = COMMANDS[options.command](table, paths, options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has had enough, as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_OK
     except ConfigError as error:
         return _fail(EXIT_CONFIG, str(error))
     except PermissionError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from echomox.cli.console import CommandError, find, rows, show
+from echomox.cli.console import CommandError, counted, find, rows, show
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     left = sum(not fault.fixed for fault in faults)
     heads = ("account", "kind", "fixed", "detail")
     table = rows(heads, ((fault.account, fault.kind, fault.fixed, fault.detail) for fault in faults))
-    summary = f"{len(faults)} faults, {left} left" if faults else "no faults"
-    hint = ["`echomox verifydata --fix` repairs"] if repairable and not args.fix else []
+    summary = f"{counted(faults, 'fault')}, {left} left" if faults else "no faults"
+    hint = ["`echomox verifydata --fix` repairs what can be repaired"] if repairable and not args.fix else []
     show(
         args,
         {"faults": [asdict(fault) for fault in faults], "left": left},

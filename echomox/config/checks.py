@@ -351,7 +351,7 @@ def address_key(address: str, domains: dict[str, Domain]) -> tuple[str, str]:
     local, key = split_address(address)
     domain = domains.get(key)
     if domain is None:
-        return "", f'"{address}": domain {key} is not configured; add [domains."{key}"]'
+        return "", f'"{address}": domain {key} is not configured; `echomox domain add {key}` adds it'
     if base_local(local, domain.separators) != local:
         used = " ".join(domain.separators)
         return "", f'"{address}": has a separator of its domain ({used}) in it, so it would never be reached'

@@ -9,7 +9,7 @@ RFC 7505 (null MX is what a host without mail has). A TXT value longer than 255 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +63,23 @@ def quoted(value: str) -> str:
     """A TXT value as one or more quoted strings."""
     pieces = [value[start : start + STRING_LIMIT] for start in range(0, len(value), STRING_LIMIT)] or [""]
     return " ".join('"' + piece.replace("\\", "\\\\").replace('"', '\\"') + '"' for piece in pieces)
+
+
+def zone(found: Iterable[Record]) -> list[str]:
+    """Lines for a zone file, with what each record is for before it."""
+    lines, last = [], ""
+    for record in found:
+        if record.note != last:
+            lines.append(f"; {record.note}")
+        lines.append(str(record))
+        last = record.note
+    return lines
+
+
+def placeholder_notes(found: Iterable[Record]) -> list[str]:
+    """What must be put right by hand in these records."""
+    used = [record.value for record in found if record.value in PLACEHOLDERS]
+    return [f"; {' and '.join(used)}: put this host's public addresses there, which it does not know"] if used else []
 
 
 def reverse_notes(facts: Facts) -> list[str]:

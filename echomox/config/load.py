@@ -299,8 +299,8 @@ def find_config(explicit: str | None = None) -> Paths:
         if found is None:
             source = "--config" if explicit else "$ECHOMOX_CONFIG"
             raise ConfigError(
-                f"{given}:1: {source}: no echomox.toml there; allowed: a directory named `config`, "
-                "one that ends in etc/echomox, or its parent. `echomox quickstart` writes one"
+                f"{given}: no echomox.toml there ({source}); give a directory named `config`, one that ends in "
+                "etc/echomox, or the one above. `echomox quickstart you@example.com` writes one"
             )
         return found
     for candidate in (Path.cwd() / "config", Path("/etc/echomox")):
@@ -325,6 +325,8 @@ def _paths_of(place: Path) -> Paths | None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
+    except PermissionError:
+        raise ConfigError(f"{path.parent}: not open to you; run this as root or as the server's own user") from None
     except (OSError, ValueError):
         return False
 

@@ -10,13 +10,15 @@ import datetime
 import os
 import pwd
 import socket
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bcrypt
 
+from echomox.config import unit
 from echomox.config.describe import dynamic_text, static_text
-from echomox.config.dnsrecords import PLACEHOLDERS, Facts, Record, records, reverse_notes
+from echomox.config.dnsrecords import PLACEHOLDERS, Facts, Record, placeholder_notes, records, reverse_notes, zone
 from echomox.config.files import Owner, give, make_directories, write_atomic
 from echomox.config.hostcheck import Finding, check_host, own_addresses, real_network
 from echomox.config.keys import dkim_public, new_dkim_key, new_password, self_signed
@@ -62,7 +64,6 @@ class Plan:
     def text(self, published: list[Record]) -> list[str]:
         """What to tell the person, passwords included: shown once."""
         facts = facts_of(self, ())
-        zone = [str(record) for record in published]
         reverse = [f"; reverse DNS, at the owner of the address: {note}" for note in reverse_notes(facts)]
         return [
             f"configuration   {self.paths.config}",
@@ -71,17 +72,35 @@ class Plan:
             "",
             f"account         {self.address}",
             f"password        {self.password}",
-            f"admin password  {self.admin_password}",
+            f"admin password  {self.admin_password}  (for web pages, which this version does not have yet)",
             "These passwords are not shown again; only their hashes are kept.",
             "",
             f"Publish these records for {self.domain}:",
             "",
-            *zone,
+            *zone(published),
             *reverse,
+            *placeholder_notes(published),
             "",
-            "The certificate is self-signed for now: clients will warn, other servers will not mind.",
-            "",
-            f"start           echomox-supervisor start --config {self.paths.config}",
+            *self._next_steps(),
+        ]
+
+    def _next_steps(self) -> list[str]:
+        config, tls, host = self.paths.config, self.static.tls, self.static.hostname
+        there = config == Path("/etc/echomox")
+        where = [] if there else [f"   export ECHOMOX_CONFIG={config}", "   for all commands from here on"]
+        return [
+            "What next:",
+            *where,
+            f"1. publish the records; `echomox domain dnsrecords {self.domain}` prints them again",
+            "2. start it, with systemd as root:",
+            f"     cp {config / unit.NAME} /etc/systemd/system/ && systemctl enable --now echomox",
+            f"   or by hand: echomox-supervisor start --daemon --config {config}",
+            f"   `echomox-supervisor status` shows it, {self.paths.logs / 'echomox.log'} tells what it does",
+            "3. the certificate is self-signed for now: clients will warn, other servers will not mind. Put one of an",
+            f"   authority, and its key, in the place of {config / tls.certificate} and {Path(tls.key).name},",
+            "   then `echomox-supervisor reload`",
+            f"4. in a mail program: user {self.address}, IMAP {host} port 993, SMTP {host} port 465, both with TLS",
+            f"5. `echomox account add ann ann@{self.domain}` makes more accounts; `echomox --help` lists all commands",
         ]
 
 
@@ -174,7 +193,7 @@ def facts_of(plan: Plan, dkim: tuple[tuple[str, str, str], ...]) -> Facts:
 
 
 def write(plan: Plan) -> list[Record]:
-    """Directories, keys, certificate and both files, all the owner's; returns the records to publish."""
+    """Directories, keys, certificate, unit and both files, all the owner's; returns the records to publish."""
     paths, owner, config = plan.paths, plan.owner, plan.paths.config
     make_directories(paths, owner)
     certificate, key = self_signed([plan.static.hostname, *_service_names(plan.domain)], plan.now)
@@ -187,6 +206,9 @@ def write(plan: Plan) -> list[Record]:
         public.append((dkim.selector, *dkim_public(pem)))
     hashed = bcrypt.hashpw(plan.admin_password.encode(), bcrypt.gensalt(plan.static.auth.bcrypt_cost))
     _new(config / ADMIN_PASSWORD, hashed + b"\n", owner)
+    supervisor = Path(sys.executable).with_name("echomox-supervisor")
+    unit_file = unit.unit_text(paths, plan.user, supervisor, plan.static.workers.stop_time)
+    _new(config / unit.NAME, unit_file.encode(), owner)
     _new(paths.dynamic, dynamic_text(plan.dynamic).encode(), owner)
     _new(paths.static, static_text(plan.static).encode(), owner)  # last: with it the configuration exists
     return records(facts_of(plan, tuple(public)))

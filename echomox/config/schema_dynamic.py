@@ -109,7 +109,10 @@ class Senders:
 class Domain:
     description: str = option("", "For people.")
     quota: int = option(
-        0, "Bytes of mail that each account whose first address is here may hold. 0: limits.quota.", low=0
+        0,
+        "Bytes of mail that each account whose first address is here may hold. 0: limits.quota.",
+        low=0,
+        unit="bytes",
     )
     quota_messages: int = option(0, "Messages, likewise.", low=0)
     disabled: bool = option(False, "Refuse mail for it for now (450 4.2.1).")
@@ -248,7 +251,12 @@ class Account:
     imap_without: tuple[str, ...] = option(
         (), 'IMAP keywords that its clients are not offered, as ["QRESYNC"]: a way round their bugs.'
     )
-    quota: int = option(0, "Bytes of mail it may hold. 0: as its domain says, else the server (limits.quota).", low=0)
+    quota: int = option(
+        0,
+        "Bytes of mail it may hold. 0: as its domain says, else the server (limits.quota).",
+        low=0,
+        unit="bytes",
+    )
     quota_messages: int = option(0, "Messages it may hold. 0: as above.", low=0)
     quota_mailboxes: int = option(0, "Mailboxes it may have. 0: no limit.", low=0)
     max_outgoing_messages_per_day: int = option(

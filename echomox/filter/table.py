@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 HEAD = (
     "", "1-AUC%", "2nd half", "ham wrong%", "spam wrong%", "logloss", "missed@0.1%", "lost@99%", "ham in/junk/rej %",
     "spam in/junk/rej %",
 )  # fmt: skip
+
+LEGEND = (
+    "1-AUC %: how often a ham ranks above a spam (0 is perfect, 50 is guessing); 2nd half: of the later half alone",
+    "ham wrong, spam wrong %: on the wrong side of P 0.5; logloss: how far the probabilities are off, 0 is perfect",
+    "missed@0.1%: % of spam missed if at most 0.1 % of ham may be lost; lost@99%: % of ham lost to catch 99 % of spam",
+    "in/junk/rej %: to the Inbox, to Junk and refused, by the thresholds; -: cannot be said of these messages",
+)
+"""What the columns mean."""
 
 
 def lines(report: Mapping[str, Any]) -> list[str]:
@@ -21,7 +30,7 @@ def lines(report: Mapping[str, Any]) -> list[str]:
         out += ["", *_cold(report["cold"])]
     if "attack" in report:
         out += ["", *_attack(report["attack"])]
-    return out
+    return [*out, "", *LEGEND]
 
 
 def _protocol(name: str, found: Mapping[str, Any]) -> list[str]:
@@ -48,20 +57,25 @@ def _speed(speed: Mapping[str, float], name: str) -> str:
 
 def _figures(found: Mapping[str, Any]) -> list[str]:
     return [
-        f"{found['auc_error']:.3f}",
-        f"{found['auc_error_second_half']:.3f}",
-        f"{found['ham_misclassified']:.2f}",
-        f"{found['spam_misclassified']:.2f}",
-        f"{found['log_loss']:.4f}",
-        f"{found['spam_missed_at_0.1_ham']:.1f}",
-        f"{found['ham_lost_at_99_spam']:.2f}",
+        _figure(found["auc_error"], 3),
+        _figure(found["auc_error_second_half"], 3),
+        _figure(found["ham_misclassified"], 2),
+        _figure(found["spam_misclassified"], 2),
+        _figure(found["log_loss"], 4),
+        _figure(found["spam_missed_at_0.1_ham"], 1),
+        _figure(found["ham_lost_at_99_spam"], 2),
         _bands(found["ham_bands"]),
         _bands(found["spam_bands"]),
     ]
 
 
+def _figure(value: float, digits: int) -> str:
+    """ "-" for what cannot be said, as the error of ranking where one kind is missing."""
+    return "-" if isnan(value) else f"{value:.{digits}f}"
+
+
 def _bands(values: Sequence[float]) -> str:
-    return "/".join(f"{value:.2f}" for value in values)
+    return "/".join(_figure(value, 2) for value in values)
 
 
 def _cold(found: Mapping[str, Any]) -> list[str]:

@@ -109,4 +109,4 @@ def _age(seconds: float) -> str:
 
 
 def _size(octets: int) -> str:
-    return f"{octets / 1048576:.1f} MB" if octets else "-"
+    return f"{octets / 1048576:.1f} MiB" if octets else "-"

@@ -190,16 +190,23 @@ def test_eval_takes_settings_and_rules_and_prints_json_without_nan(run, tmp_path
         raise AssertionError(name)
 
     assert json.loads(out, parse_constant=odd)["online"]["all"]["auc_error_second_half"] is None
-    assert "messages/s)" in run(*evaluate)[1]
-    for more, why in (
-        (("--delay", "-1"), "0 or more"),
-        (("--set", "strict=0.5"), "works at a delivery"),
-        (("--set", "weights=bayes=x"), "is no weight"),
-        (("--rules", tmp_path / "none"), "none"),
-        (("--protocol", "odd"), "no protocol odd"),
+    text = run(*evaluate)[1]
+    assert "messages/s)" in text and "how often a ham ranks above a spam" in text and "nan" not in text
+    for more, expected, why in (
+        (("--delay", "-1"), 2, "0 or more"),
+        (("--set", "strict=0.5"), 2, "works at a delivery"),
+        (("--set", "weights=bayes=x"), 2, "is no weight"),
+        (("--set", "junkk=0.5"), 2, "no setting junkk; did you mean `junk`?"),
+        (("--set", "junk=7"), 2, "junk=7: not allowed; a number from 0 to 1"),
+        (("--set", "mode=odd"), 2, "mode=odd: not allowed; one of"),
+        (("--rules", tmp_path / "none"), 1, "none"),
+        (("--protocol", "onlin"), 2, "no protocol onlin; did you mean `online`?"),
     ):
         code, _, err = run(*evaluate, *more)
-        assert code == 1 and why in err
+        assert code == expected and why in err and err.startswith("echomox: ")
+    (tmp_path / "ham" / "1").unlink()
+    code, _, err = run(*evaluate)
+    assert code == 1 and "no ham; a corpus has" in err
 
 
 def test_verifydata_looks_at_the_filter(run, demo, stored):

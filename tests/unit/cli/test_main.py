@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 
@@ -36,7 +39,8 @@ def test_help_of_the_whole_imports_no_family():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     brought = done.stdout.rstrip().rsplit("\n", 1)[1]
-    assert brought == "['echomox.cli', 'echomox.cli.console', 'echomox.cli.main', 'echomox.errors']"
+    cli = "'echomox.cli', 'echomox.cli.console', 'echomox.cli.main', 'echomox.cli.parser'"
+    assert brought == f"[{cli}, 'echomox.errors']"
 
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES])
@@ -157,3 +161,45 @@ def test_a_block_is_made_and_taken_away_without_a_server(capsys, demo):
     ]
     assert run(capsys, *config, "block", "remove", "192.0.2.1")[0] == 0
     assert run(capsys, *config, "block", "remove", "192.0.2.1")[0] == 1
+
+
+FAILURES = [
+    (OSError(errno.ENOSPC, "No space left on device"), "echomox: No space left on device; `df -h` shows which disk"),
+    (PermissionError(errno.EACCES, "Permission denied", "/x"), "echomox: /x: Permission denied; run this as root or"),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "echomox: /x: No such file or directory\n"),
+    (sqlite3.OperationalError("database or disk is full"), "echomox: the database: database or disk is full; is the"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), FAILURES)
+def test_what_the_system_refuses_is_one_line_with_what_to_do(capsys, demo, monkeypatch, error, said):
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("echomox.cli.control.perform", refuse)
+    code, out, err = run(capsys, "--config", str(demo.paths.config), "account", "list")
+    assert (code, out, err.count("\n")) == (1, "", 1) and err.startswith(said)
+
+
+def test_letters_that_a_locale_lacks_are_printed_otherwise(demo):
+    argv = [sys.executable, "-m", "echomox.cli.main", "--config", str(demo.paths.config)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    subprocess.run([*argv, "account", "set", "u0", "full_name=J\u00fcrgen"], env=environment, check=True)
+    done = subprocess.run([*argv, "account", "show", "u0"], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "") and r"J\xfcrgen" in done.stdout
+
+
+def test_a_rule_that_holds_all_mail_is_asked_for_by_name(capsys, demo):
+    config = ("--config", str(demo.paths.config))
+    code, _, err = run(capsys, *config, "queue", "holdrules", "add")
+    assert code == 2 and "--all" in err
+    assert run(capsys, *config, "queue", "holdrules", "list")[1] == "there are no rules\n"
+    assert run(capsys, *config, "queue", "holdrules", "add", "--all")[0] == 0
+
+
+def test_a_log_level_of_a_package_that_is_none_is_refused(capsys, demo):
+    config = ("--config", str(demo.paths.config))
+    code, _, err = run(capsys, *config, "loglevels", "smptd", "debug")
+    assert code == 2 and "no package smptd; did you mean `smtpd`?" in err
+    for package in ("smtpd", "queue", "supervisor", "trainer"):
+        assert run(capsys, *config, "loglevels", package, "debug")[0] == 1  # no server runs

@@ -143,7 +143,8 @@ def test_what_is_not_toml_has_a_line(text):
 A = '[domains."a.test"]\n'
 DYNAMIC_PROBLEMS = {
     A + '[accounts.ann]\naddresses = ["ann@b.test"]\n': (
-        '3: accounts.ann.addresses[0]: "ann@b.test": domain b.test is not configured; add [domains."b.test"]'
+        '3: accounts.ann.addresses[0]: "ann@b.test": domain b.test is not configured; '
+        "`echomox domain add b.test` adds it"
     ),
     A + '[accounts.ann]\naddresses = ["ann@a.test"]\n[accounts.bob]\naddresses = ["Ann@A.test"]\n': (
         '5: accounts.bob.addresses[0]: "Ann@A.test" belongs to account ann already'
@@ -256,6 +257,15 @@ def test_fhs_layout_follows_from_the_name(tmp_path):
 def test_a_missing_config_says_how_to_make_one(given):
     with pytest.raises(ConfigError, match="quickstart"):
         find_config(given)
+
+
+def test_a_config_that_is_closed_to_us_is_not_taken_for_none(home, monkeypatch):
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(ConfigError, match="not open to you; run this as root"):
+        find_config(str(home.config))
 
 
 def test_problems_of_both_files_come_together(home):

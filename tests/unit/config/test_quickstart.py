@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from echomox.config.demo import Demo, write_demo
-from echomox.config.dnsrecords import Facts, Record, quoted, records, reverse_notes
+from echomox.config.dnsrecords import (
+    PLACEHOLDERS,
+    Facts,
+    Record,
+    placeholder_notes,
+    quoted,
+    records,
+    reverse_notes,
+    zone,
+)
 from echomox.config.keys import dkim_public, new_dkim_key, new_password
 from echomox.config.load import find_config, load_all
+from echomox.config.paths import Paths
 from echomox.config.quickstart import Request, plan, write
+from echomox.config.unit import unit_text
 from echomox.errors import ConfigError
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
@@ -40,6 +53,26 @@ def test_a_quickstart_is_complete_and_tight(tmp_path, layout):
             assert all(stat.S_IMODE(os.stat(os.path.join(directory, file)).st_mode) == 0o600 for file in files)
     for name in ("accounts", "queue", "acme/keycerts", "reservoir", "spool"):
         assert (paths.data / name).is_dir()
+
+
+def test_what_it_tells_can_be_followed(tmp_path):
+    made = plan(request(tmp_path, hostname="mail.example.com"))
+    text = made.text(write(made))
+    unit = (made.paths.config / "echomox.service").read_text()
+    assert f"   export ECHOMOX_CONFIG={made.paths.config}" in text
+    assert f"     cp {made.paths.config}/echomox.service /etc/systemd/system/ && systemctl enable --now echomox" in text
+    assert f"/echomox-supervisor start --config {made.paths.config}\n" in unit and f"User={USER}\n" in unit
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" in unit and "RuntimeDirectory" not in unit
+    assert ("; 192.0.2.1" in "\n".join(text)) is ("A     192.0.2.1" in "\n".join(text))
+
+
+def test_the_unit_lets_the_server_see_its_own_files():
+    system, home = Paths.fhs(), Paths.home(Path("/home/mail"))
+    unit = unit_text(system, "echomox", Path("/opt/echomox/bin/echomox-supervisor"), 3.0).split("\n")
+    assert {"ProtectHome=yes", "PrivateTmp=yes", "RuntimeDirectory=echomox", "TimeoutStopSec=23"} <= set(unit)
+    assert "ReadWritePaths=/etc/echomox /var/lib/echomox /var/lib/echomox/tmp /var/log/echomox" in unit
+    unit = unit_text(home, "mail", Path("/opt/echomox/bin/echomox-supervisor"), 3.0).split("\n")
+    assert "ProtectHome=no" in unit and "RuntimeDirectory=echomox" not in unit
 
 
 def test_passwords_are_not_on_disk(tmp_path):
@@ -199,6 +232,15 @@ def test_quotes_within_a_string_are_escaped():
 
 def test_reverse_names():
     assert reverse_notes(FACTS)[0] == "5.113.0.203.in-addr.arpa. PTR mail.example.com."
+
+
+def test_a_zone_says_what_its_records_are_for():
+    lines = zone(records(FACTS))
+    exchanger = lines[lines.index("; mail for the domain comes here") + 1]
+    assert exchanger.split() == ["example.com.", "MX", "10", "mail.example.com."]
+    assert placeholder_notes(records(FACTS)) == []
+    unknown = replace(FACTS, addresses=PLACEHOLDERS)
+    assert placeholder_notes(records(unknown))[0].startswith("; 192.0.2.1 and 2001:db8::1: put this host's")
 
 
 def test_every_record_prints_on_one_line():
