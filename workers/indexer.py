@@ -8,21 +8,21 @@ indexed and what is gone is taken out. No account waits for another's backlog: e
 Rows of index.db that an older version of the program left are brought up to date here too (store.backlog), some at a
 time.
 
-The work is done in a thread, one batch at a time; TERM ends it at the next block.
+The work is done in a thread, one batch at a time; TERM ends it at the next block. It runs in the process of
+`workers.housekeeper`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from echomox.ipc.bells import Bells
 from echomox.log import Log, logger
 from echomox.store import open_engine
-from echomox.store.engine import Engine, NoSuchAccount, StoreError
+from echomox.store.engine import FEW_OPEN, Engine, NoSuchAccount, StoreError
 
 if TYPE_CHECKING:
     from workers.base import Worker
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SCAN = 300.0
 PAUSE = 2.0  # seconds between looks at what rang
 LEAST = 32
-NICENESS = 15  # mail goes before its index
 
 
 class Indexer:
@@ -122,19 +121,21 @@ class Indexer:
         return 0
 
 
-async def run(worker: Worker) -> None:
-    """The body of the process."""
+@contextlib.asynccontextmanager
+async def indexing(worker: Worker) -> AsyncIterator[None]:
+    """Indexes within the `with`."""
     log = logger("indexer")
-    os.nice(NICENESS)
     engine = open_engine(worker.paths)
+    engine.open_limit = FEW_OPEN
     indexer = Indexer(engine, log, worker.count)
     bells = Bells(worker.paths.socket("change"), log, worker.name)
     bells.listen_to_all(indexer.rung)
     await bells.start()
-    worker.ready()
-    indexing = asyncio.create_task(indexer.run())
-    await worker.stopping()
-    indexer.stop()
-    await asyncio.gather(indexing, return_exceptions=True)
-    await bells.close()
-    engine.close()
+    running = asyncio.create_task(indexer.run())
+    try:
+        yield
+    finally:
+        indexer.stop()
+        await asyncio.gather(running, return_exceptions=True)
+        await bells.close()
+        engine.close()

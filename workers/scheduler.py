@@ -4,7 +4,7 @@ When a job was last run stands in `data/scheduler.json`, so that a restart neith
 `interval` after its last run, sooner or later by up to a tenth of it, so that many servers do not ask others at the
 same moment; one that never ran is due within MINUTES of the start. A job that takes longer than its `limit` is given
 up until its next time; what it does in a thread asks `Desk.stopped` between its steps. Each run is logged, with what it
-did; a failed one is tried again after RETRY at the latest.
+did; a failed one is tried again after RETRY at the latest. It runs in the process of `workers.housekeeper`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +33,7 @@ from echomox.outbound.remote import Place, open_policies
 from echomox.reports import sending
 from echomox.reports.run import Means
 from echomox.store import open_engine
-from echomox.store.engine import AccountStore, Engine, Mailbox, NoSuchAccount, StoreError
+from echomox.store.engine import FEW_OPEN, AccountStore, Engine, Mailbox, NoSuchAccount, StoreError
 
 if TYPE_CHECKING:
     from workers.base import Worker
@@ -43,7 +42,6 @@ FILE = "scheduler.json"
 MINUTES = 300.0
 RETRY = 3600.0
 JITTER = 0.1
-NICENESS = 5
 DAY = 86_400.0
 MAX_UID = (1 << 32) - 1
 RETENTION = "/private/vendor/echomox/retention"
@@ -295,11 +293,12 @@ def read_last(path: Any, log: Log) -> dict[str, Last]:
         return {}
 
 
-async def run(worker: Worker) -> None:
-    """The body of the process."""
+@contextlib.asynccontextmanager
+async def scheduling(worker: Worker) -> AsyncIterator[None]:
+    """Jobs are run within the `with`."""
     log = logger("scheduler")
-    os.nice(NICENESS)
     engine = open_engine(worker.paths)
+    engine.open_limit = FEW_OPEN
     bells = Bells(worker.paths.socket("change"), log)
     loop = asyncio.get_running_loop()
 
@@ -310,11 +309,12 @@ async def run(worker: Worker) -> None:
     await bells.start()
     resolver = open_resolver(worker.static.dns)
     scheduler = Scheduler(Desk(worker.static, worker.paths, engine, resolver, worker.snapshot, log))
-    worker.ready()
     running = asyncio.create_task(scheduler.run())
-    await worker.stopping()
-    scheduler.stop()
-    await asyncio.gather(running, return_exceptions=True)
-    await resolver.close()
-    await bells.close()
-    engine.close()
+    try:
+        yield
+    finally:
+        scheduler.stop()
+        await asyncio.gather(running, return_exceptions=True)
+        await resolver.close()
+        await bells.close()
+        engine.close()

@@ -30,7 +30,7 @@ from echomox.ipc.frame import Frame
 from echomox.ipc.schema import Failed, Learned, LearnState, Retrain, Retraining
 from echomox.log import Log, logger
 from echomox.store import open_engine
-from echomox.store.engine import AccountStore, Engine, NoSuchAccount, StoreError
+from echomox.store.engine import FEW_OPEN, AccountStore, Engine, NoSuchAccount, StoreError
 from workers.classifier import settle
 
 if TYPE_CHECKING:
@@ -182,6 +182,9 @@ class Trainer:
                 answer = state(store, self._accounts)
         except NoSuchAccount:
             answer = Failed("no such account")
+        except (StoreError, OSError, sqlite3.OperationalError) as error:  # as when the disk is full
+            self._log.warn("request not served", account=message.account, error=f"{type(error).__name__}: {error}")
+            answer = Failed(str(error))
         except Exception as error:
             self._log.exception("request failed", account=message.account)
             answer = Failed(f"error {type(error).__name__}")
@@ -206,6 +209,7 @@ async def run(worker: Worker) -> None:
         return found.junk_filter if found else JunkFilter()
 
     engine = open_engine(worker.paths)
+    engine.open_limit = FEW_OPEN
     reservoir = worker.paths.data / DIRECTORY
     mend_state(reservoir, log)
     share(reservoir, worker.paths.accounts, engine.accounts(), worker.static.filter.shared_prior, log)

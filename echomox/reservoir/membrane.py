@@ -38,7 +38,7 @@ Rules come from a file; its language is in `rules`.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
@@ -46,6 +46,7 @@ from math import exp, fsum, tanh
 from sys import maxsize
 from typing import NamedTuple
 
+from echomox.reservoir.compiled import ROUNDING, SKIN, Compiled, Made, Tree, bounded, compile_rule
 from echomox.reservoir.objects import (
     HERE,
     IN,
@@ -59,6 +60,7 @@ from echomox.reservoir.objects import (
     Product,
     Rule,
 )
+from echomox.reservoir.taking import by_type, by_worth, holds, take_alike, take_all, take_each, take_single, type_of
 
 __all__ = [
     "DISSOLVED", "HERE", "IN", "MAX_OBJECTS", "MAX_STEPS", "OUT", "ROUNDING", "SIGNALS", "SKIN", "TOP", "Event",
@@ -71,10 +73,7 @@ MAX_OBJECTS = 512
 SCALE = 3.0
 SIGNALS = ("spam", "ham", "phishing", "auth", "reputation")
 SIGNED = frozenset({"auth", "reputation"})
-SKIN = "skin"
 DISSOLVED = "dissolved"
-ROUNDING = 1e-9
-"""0.3 + 0.7 passes."""
 REMEMBERED = 2048
 REMEMBERED_OBJECTS = 4
 
@@ -94,79 +93,7 @@ class Outcome:
     @property
     def contents(self) -> dict[str, tuple[Object, ...]]:
         """What each membrane holds, in the order in which it would be taken."""
-        return {home: tuple(sorted(sorted(held, key=_first), key=_type)) for home, held in self.held.items()}
-
-
-Value = Callable[[Sequence[Object]], float]
-
-
-def _evaluator(node: Expression) -> Value | float:
-    """An expression as a function of the inputs; a number when it needs none. Not bounded yet."""
-    if not isinstance(node, tuple):
-        return float(node)
-    if len(node) == 2:
-        place = node[1]
-        return lambda used: used[place].value
-    work = _OPERATIONS[node[0]]
-    left, right = _evaluator(node[1]), _evaluator(node[2])
-    if isinstance(left, float):
-        if isinstance(right, float):
-            return work(left, right)
-        known, open_ = left, right
-        return lambda used: work(known, open_(used))
-    if isinstance(right, float):
-        first, last = left, right
-        return lambda used: work(first(used), last)
-    one, other = left, right
-    return lambda used: work(one(used), other(used))
-
-
-_OPERATIONS: Mapping[str, Callable[[float, float], float]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "min": min,
-    "max": max,
-}
-
-
-def _bounded(value: float) -> float:
-    return 0.0 if not value > 0.0 else min(value, TOP)  # neither NaN nor -0.0 is greater
-
-
-# -- compiled form ---------------------------------------------------------------
-
-
-class _Made(NamedTuple):
-    """A product ready for work. fixed: the object itself when nothing of it depends on the inputs."""
-
-    fixed: Object | None
-    place: int
-    """Of the input that is moved as it is; -1 for none."""
-    product: Product
-    value: Value | float
-    into: int
-    """Index of the membrane it goes to when it passes: the parent, an inner one, or -1 for here."""
-    leaves: bool
-    """It goes out, and is sure to pass."""
-
-
-class _Compiled(NamedTuple):
-    rank: int
-    rule: Rule
-    first: str
-    """Type of the first input."""
-    single: bool
-    """It is the only one, and any object of the type will do."""
-    needs: float
-    """Mobility that an object must have for a rule that only moves it; else 0."""
-    distinct: bool
-    """No two inputs are of one type."""
-    alike: bool
-    """All inputs are of one type, and any objects of it will do."""
-    carries: bool
-    """It does nothing but send its only input out."""
-    made: tuple[_Made, ...]
+        return {home: tuple(sorted(sorted(held, key=by_worth), key=type_of)) for home, held in self.held.items()}
 
 
 class _Work(NamedTuple):
@@ -205,58 +132,23 @@ class System:
     with lines)."""
 
     def __init__(self, membranes: Sequence[Membrane], rules: Sequence[Rule]) -> None:
-        self.membranes = tuple(_leaves_first(membranes))
+        self._tree = Tree(membranes)
+        self.membranes = self._tree.membranes
         self.rules = tuple(rules)
-        self._index = {membrane.name: at for at, membrane in enumerate(self.membranes)}
-        self._parents = [self._index[m.parent] if m.parent else -1 for m in self.membranes]
-        self._skin = self._index[SKIN]
+        self._index, self._parents = self._tree.index, self._tree.parents
         self._names = [membrane.name for membrane in self.membranes]
         self._limits = [m.limit if m.parent else maxsize for m in self.membranes]
         self._least = min(self._limits)
         self._looks = [any(m.name in r.membranes and (r.present or r.absent) for r in rules) for m in self.membranes]
-        self._rules: list[dict[str, list[_Compiled]]] = [{} for _ in self.membranes]
+        self._rules: list[dict[str, list[Compiled]]] = [{} for _ in self.membranes]
         ordered = sorted(rules, key=lambda rule: (-rule.priority, rule.name))
         for rank, rule in enumerate(ordered):
             for name in rule.membranes:
                 if name not in self._index:
                     raise ValueError(f"rule {rule.name}: no membrane {name}")
-                compiled = self._compiled(rank, rule, self._index[name])
-                self._rules[self._index[name]].setdefault(rule.inputs[0].type, []).append(compiled)
+                home = self._index[name]
+                self._rules[home].setdefault(rule.inputs[0].type, []).append(compile_rule(self._tree, rank, rule, home))
         self._remembered = lru_cache(REMEMBERED)(self._whole_work)
-
-    def _compiled(self, rank: int, rule: Rule, home: int) -> _Compiled:
-        simple = len(rule.inputs) == 1 and rule.inputs[0].plain and not rule.present and not rule.absent
-        made = tuple(self._made(product, home) for product in rule.products)
-        needs = 0.0
-        if simple and any(item.place == 0 and item.into >= 0 for item in made):
-            needs = max(1.0 - ROUNDING - self.membranes[home].permeability, ROUNDING)
-        types = [pattern.type for pattern in rule.inputs]
-        sends = len(rule.products) == 1 and not rule.products[0].type and rule.products[0].target == OUT
-        carries = simple and sends and not rule.dissolves
-        kinds = len(set(types))
-        alike = kinds == 1 and all(pattern.plain for pattern in rule.inputs)
-        return _Compiled(rank, rule, types[0], simple, needs, kinds == len(types), alike, carries, made)
-
-    def _made(self, product: Product, home: int) -> _Made:
-        into = -1
-        if product.target == OUT:
-            into = self._parents[home] if home != self._skin else home
-        elif product.target == IN:
-            if product.into not in self._index:
-                raise ValueError(f"no membrane {product.into}")
-            into = self._index[product.into]
-        if not product.type:
-            assert isinstance(product.value, int)
-            return _Made(None, product.value, product, 0.0, into, False)
-        value = _evaluator(product.value)
-        fixed = None
-        if isinstance(value, float):
-            fixed = Object(product.type, _bounded(value), product.charge, product.mobility)
-        leaves = product.target == OUT and self._passes(product.mobility, home)
-        return _Made(fixed, -1, product, value, into, leaves)
-
-    def _passes(self, mobility: float, through: int) -> bool:
-        return mobility > 0.0 and mobility + self.membranes[through].permeability >= 1.0 - ROUNDING
 
     def evolve(self, contents: Mapping[str, Iterable[Object]]) -> Outcome:
         """Runs the system from these objects, by membrane; those of a membrane that does not exist are left
@@ -318,7 +210,7 @@ class System:
     def _dissolve(self, run: _Run, step: int, at: int) -> None:
         """Objects and inner membranes go to the parent. What is sent out of an inner one arrives there."""
         parent = run.parent[at]
-        moved = sorted(run.held[at], key=_type)
+        moved = sorted(run.held[at], key=type_of)
         run.held[parent] += moved
         run.held[at] = []
         run.active.add(parent)
@@ -344,9 +236,9 @@ class System:
 
     def _work(self, step: int, at: int, items: Iterable[Object], parents: Sequence[int], room: int) -> _Work:
         """Rules in order until none fits. room: objects that may come to be beyond those there are."""
-        known, held = self._rules[at], _by_type(items)
+        known, held = self._rules[at], by_type(items)
         before = {kind: tuple(found) for kind, found in held.items()} if self._looks[at] else {}
-        waiting: list[_Compiled] = []
+        waiting: list[Compiled] = []
         for kind in held:
             if kind in known:
                 waiting += known[kind]
@@ -362,7 +254,7 @@ class System:
                 continue
             if full or (strong and rule.priority < reached):
                 break
-            uses = _take_single(first, needs, held) if single else self._uses(compiled, held, before)
+            uses = take_single(first, needs, held) if single else self._uses(compiled, held, before)
             if not uses:
                 continue
             reached = rule.priority
@@ -386,13 +278,13 @@ class System:
         return _new(_Work, (left, tuple(sent), tuple(events), used, dissolves, peak, full))
 
     def _uses(
-        self, compiled: _Compiled, held: dict[str, list[Object]], before: Mapping[str, tuple[Object, ...]]
+        self, compiled: Compiled, held: dict[str, list[Object]], before: Mapping[str, tuple[Object, ...]]
     ) -> list[tuple[Object, ...]]:
         """Takes the inputs out, for every time a rule can work that is not `single`."""
         rule = compiled.rule
-        if rule.present and not all(_any(pattern, before) for pattern in rule.present):
+        if rule.present and not all(holds(pattern, before) for pattern in rule.present):
             return []
-        if rule.absent and any(_any(pattern, before) for pattern in rule.absent):
+        if rule.absent and any(holds(pattern, before) for pattern in rule.absent):
             return []
         if len(rule.inputs) == 1:
             items = held[rule.inputs[0].type]
@@ -402,11 +294,11 @@ class System:
                 del held[rule.inputs[0].type]
                 return [(items[0],)]
         if compiled.alike:
-            return _take_alike(rule.inputs[0].type, len(rule.inputs), held)
-        return _take_all(rule.inputs, held) if compiled.distinct else _take_each(rule.inputs, held)
+            return take_alike(rule.inputs[0].type, len(rule.inputs), held)
+        return take_all(rule.inputs, held) if compiled.distinct else take_each(rule.inputs, held)
 
     def _apply(
-        self, parents: Sequence[int], at: int, made: tuple[_Made, ...], used: tuple[Object, ...],
+        self, parents: Sequence[int], at: int, made: tuple[Made, ...], used: tuple[Object, ...],
         sent: list[tuple[int, Object]],
     ) -> tuple[tuple[Object, ...], tuple[Object, ...]]:  # fmt: skip
         """Makes the products once: (all of them, those that were stopped)."""
@@ -419,7 +311,7 @@ class System:
                 item = used[place]
             else:
                 amount = value if isinstance(value, float) else value(used)
-                item = _new(Object, (product.type, _bounded(amount), product.charge, product.mobility))
+                item = _new(Object, (product.type, bounded(amount), product.charge, product.mobility))
             found.append(item)
             if into < 0:
                 sent.append((at, item))
@@ -439,10 +331,10 @@ class System:
             goal = through = into
             if parents[into] != at:
                 return at
-        return goal if self._passes(item.mobility, through) else at
+        return goal if self._tree.passes(item.mobility, through) else at
 
     def _outcome(self, run: _Run, steps: int, halted: bool) -> Outcome:
-        skin = _by_type(run.held[self._skin])
+        skin = by_type(run.held[self._tree.skin])
         amounts: dict[str, float] = {}
         signals: dict[str, float] = {}
         for name in SIGNALS:
@@ -457,115 +349,6 @@ class System:
         return Outcome(signals, amounts, tuple(run.trace), left, steps, halted)
 
 
+_rank = operator.itemgetter(0)
 _new = tuple.__new__
 """Makes Event and Object without the detour over keyword arguments; the hot path only."""
-
-
-_rank = operator.itemgetter(0)
-_type = operator.itemgetter(0)
-
-
-def _by_type(items: Iterable[Object]) -> dict[str, list[Object]]:
-    found: dict[str, list[Object]] = {}
-    for item in items:
-        kind = item[0]
-        if kind in found:
-            found[kind].append(item)
-        else:
-            found[kind] = [item]
-    return found
-
-
-def _first(item: Object) -> tuple[float, int, float]:
-    """Which of several objects of one type is taken first: the greatest value, charge, mobility."""
-    return -item[1], -item[2], -item[3]
-
-
-def _any(pattern: Pattern, before: Mapping[str, tuple[Object, ...]]) -> bool:
-    return any(pattern.fits(item) for item in before.get(pattern.type, ()))
-
-
-def _take_single(kind: str, needs: float, held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:
-    """Takes all objects of a type that move enough."""
-    items = held.pop(kind)
-    if len(items) == 1 and items[0][3] >= needs:  # the usual case, shorter
-        return [(items[0],)]
-    blocked = [item for item in items if item.mobility < needs]
-    if blocked:
-        held[kind] = blocked
-        items = [item for item in items if item.mobility >= needs]
-    items.sort(key=_first)
-    return [(item,) for item in items]
-
-
-def _take_alike(kind: str, number: int, held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:
-    """Takes `number` objects of one type as often as it goes."""
-    items = sorted(held.pop(kind), key=_first)
-    end = len(items) - len(items) % number
-    if end < len(items):
-        held[kind] = items[end:]
-    return [tuple(items[at : at + number]) for at in range(0, end, number)]
-
-
-def _take_all(inputs: tuple[Pattern, ...], held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:
-    """Takes, as often as it goes, one object for each input; no two inputs are of one type."""
-    columns = []
-    for pattern in inputs:
-        items = held.get(pattern.type)
-        fitting = [item for item in items if pattern.fits(item)] if items else []
-        if not fitting:
-            return []
-        columns.append(sorted(fitting, key=_first))
-    uses = list(zip(*columns))
-    for pattern, column in zip(inputs, columns):
-        rest = [item for item in held[pattern.type] if not pattern.fits(item)] + column[len(uses) :]
-        if rest:
-            held[pattern.type] = rest
-        else:
-            del held[pattern.type]
-    return uses
-
-
-def _take_each(inputs: tuple[Pattern, ...], held: dict[str, list[Object]]) -> list[tuple[Object, ...]]:
-    """The same where inputs compete for objects of one type: the first input chooses first."""
-    uses: list[tuple[Object, ...]] = []
-    names = dict.fromkeys(pattern.type for pattern in inputs)
-    left = {name: sorted(held.get(name, ()), key=_first) for name in names}
-    while True:
-        taken: list[Object] = []
-        for pattern in inputs:
-            best = next((item for item in left[pattern.type] if pattern.fits(item)), None)
-            if best is None:
-                break
-            left[pattern.type].remove(best)
-            taken.append(best)
-        if len(taken) < len(inputs):
-            for item in taken:
-                left[item.type].append(item)
-            break
-        uses.append(tuple(taken))
-    for name, items in left.items():
-        if items:
-            held[name] = items
-        else:
-            held.pop(name, None)
-    return uses
-
-
-def _leaves_first(membranes: Sequence[Membrane]) -> list[Membrane]:
-    """By depth, deepest first, then by name. Raises ValueError for a tree that is none."""
-    known = {membrane.name: membrane for membrane in membranes}
-    if len(known) != len(membranes) or SKIN not in known or known[SKIN].parent:
-        raise ValueError("membranes need one skin, without parent, and names of their own")
-    depths: dict[str, int] = {}
-    for membrane in membranes:
-        depth, at = 0, membrane
-        while at.parent:
-            depth += 1
-            if at.parent not in known or depth > len(known):
-                raise ValueError(f"membrane {membrane.name} is not inside the skin")
-            at = known[at.parent]
-        if at.name != SKIN:
-            raise ValueError(f"membrane {membrane.name} is not inside the skin")
-        depths[membrane.name] = depth
-    return sorted(membranes, key=lambda membrane: (-depths[membrane.name], membrane.name))

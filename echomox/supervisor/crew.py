@@ -73,6 +73,10 @@ class Seat:
         return ([self.current] if self.current else []) + self.outgoing
 
 
+def _nothing() -> None:
+    pass
+
+
 class Full(RuntimeError):
     """No slot of the scoreboard is free: too many old workers still drain."""
 
@@ -86,6 +90,8 @@ class Crew:
         self.seats: dict[tuple[str, int], Seat] = {}
         self.leaving: list[Seat] = []
         self.config: tuple[int, Dynamic] = (0, Dynamic())
+        self.settle: Callable[[], None] = _nothing
+        """Called right before a round of forks, when all is made that the new children are given."""
         self._paths = paths
         self._user = user
         self._clock = clock
@@ -147,7 +153,8 @@ class Crew:
 
     def start_due(self, static: Static, share: Share) -> None:
         """Starts the children that are due, in the table's order. All is made ready before the first fork: a page that
-        the supervisor writes between two of them is one more of each child's own."""
+        the supervisor writes between two of them is one more of each child's own. For one alone the heap is left as
+        it is: to tidy it up would cost the supervisor more than the child saves."""
         made: list[tuple[Seat, Child, Launch]] = []
         for seat in self.seats.values():
             if seat.due is not None and seat.due <= self._clock.monotonic() and not seat.waits:
@@ -157,6 +164,8 @@ class Crew:
                     self._not_started(seat, error)
         if not made:
             return
+        if len(made) > 1:
+            self.settle()
         forked = fork_all(self.table.entry, [launch for _, _, launch in made])
         for (seat, child, _), pid in zip(made, forked):
             if isinstance(pid, OSError):

@@ -149,6 +149,7 @@ class Supervisor:
         shared = make_shared(2 * sum(counts.values()) + 32, 2 * people + 8)
         try:
             self.crew = Crew(self.table, shared, self.paths, self.user)
+            self.crew.settle = lambda: freeze(self._holes)
             self._prepare_board(shared)
             self.crew.config = (shared.board.config_generation, self._first_dynamic)
             self._take_signals()

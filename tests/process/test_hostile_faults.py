@@ -21,24 +21,27 @@ from pathlib import Path
 import pytest
 
 from tests.process.harness import ROOT, Server, command, wait_until
-from tests.process.test_hostile import SERVED, calm, login, prepare, rest, run, spooled, status, transmit, verify
+from tests.process.test_hostile import calm, login, prepare, rest, run, spooled, status, transmit, verify
 
-HEARTBEAT = 4.0
+HEARTBEAT = 15.0
 CLASSIFY = 0.5
 CONFIG = (
     f"\n[workers]\nsmtp = 1\nimap = 1\nsubmission = 1\nclassifier = 1\nheartbeat_timeout = {HEARTBEAT}\n"
-    f"drain_time = 5.0\n\n[filter]\nclassify_timeout = {CLASSIFY}\n"
+    f"drain_time = 5.0\n"
 )
 KINDS = (
-    "classifier.0", "notifier.0", "trainer.0", "indexer.0", "control.0", "smtp.0", "imap.0", "submission.0",
-    "queuerunner.0", "scheduler.0",
+    "classifier.0", "notifier.0", "trainer.0", "housekeeper.0", "control.0", "smtp.0", "imap.0", "submission.0",
+    "queuerunner.0",
 )  # fmt: skip
 DISK = 48  # MB
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with prepare(tmp_path_factory.mktemp("faults") / "demo", CONFIG) as server:
+    made = prepare(tmp_path_factory.mktemp("faults") / "demo", CONFIG)
+    static = made.root / "config/echomox.toml"
+    static.write_text(re.sub("classify_timeout = .*", f"classify_timeout = {CLASSIFY}", static.read_text()))
+    with made as server:
         yield server
         verify(server)
 
@@ -83,7 +86,7 @@ def load(server: Server, first: int) -> Iterator[list[Load]]:
         for one in loads:
             one.over.set()
         for one in loads:
-            one.join(30)
+            one.join(60)
     there = Counter(number for number in numbers(server) if number >= first)
     promised = {number for one in loads for number in one.accepted}
     assert len(promised) > 20
@@ -99,6 +102,14 @@ def numbers(server: Server) -> list[int]:
     return [int(number) for number in re.findall(rb"Subject: mail (\d+)", found)]
 
 
+def accepted(loads: list[Load]) -> int:
+    return sum(len(one.accepted) for one in loads)
+
+
+def turned_away(loads: list[Load]) -> int:
+    return sum(sum(one.codes.values()) for one in loads)
+
+
 def test_killed_workers_are_replaced_and_no_promised_mail_is_lost(server):
     before = {name: restarts for name, (_, restarts) in restarts_of(server).items()}
     with load(server, 1_000_000) as loads:
@@ -106,15 +117,15 @@ def test_killed_workers_are_replaced_and_no_promised_mail_is_lost(server):
             time.sleep(0.3)
             victim = server.workers()[name]
             os.kill(victim, signal.SIGKILL)
-            wait_until(lambda name=name, victim=victim: server.workers().get(name) not in (None, victim), 5, name)
+            wait_until(lambda name=name, victim=victim: server.workers().get(name) not in (None, victim), what=name)
         time.sleep(0.3)
     assert not [one.codes for one in loads if one.codes]
     assert sum(one.cut for one in loads) <= 20  # those that were under way when their acceptor was killed
-    wait_until(lambda: {state for state, _ in restarts_of(server).values()} == {"READY"}, 5, "all are back")
+    wait_until(lambda: {state for state, _ in restarts_of(server).values()} == {"READY"}, what="all are back")
     assert {name: restarts for name, (_, restarts) in restarts_of(server).items()} == {
         name: before[name] + 1 for name in KINDS
     }
-    wait_until(lambda: not spooled(server), 5, "spool is empty")
+    wait_until(lambda: not spooled(server), what="spool is empty")
 
 
 def restarts_of(server: Server) -> dict[str, tuple[str, int]]:
@@ -124,14 +135,14 @@ def restarts_of(server: Server) -> dict[str, tuple[str, int]]:
 def test_mail_is_taken_while_the_classifier_stands_still(server):
     before = status(server)["counters"]
     victim = server.workers()["classifier.0"]
-    os.kill(victim, signal.SIGSTOP)
-    try:
-        with calm(server):
+    with calm(server):
+        os.kill(victim, signal.SIGSTOP)
+        try:
             began = time.monotonic()
             assert transmit(server, b"Subject: mail 5\r\n\r\nx").startswith(b"250 ")
-            assert CLASSIFY <= time.monotonic() - began < CLASSIFY + 1
-    finally:
-        os.kill(victim, signal.SIGCONT)
+            assert time.monotonic() - began >= CLASSIFY
+        finally:
+            os.kill(victim, signal.SIGCONT)
     after = status(server)["counters"]
     for counter in ("classify_timeouts", "classify_fallbacks", "verdicts_fallback"):
         assert after[counter] > before[counter], counter
@@ -141,8 +152,8 @@ def test_an_acceptor_that_stands_still_is_replaced(server):
     with login(server) as peer:
         victim = server.workers()["imap.0"]
         os.kill(victim, signal.SIGSTOP)
-        wait_until(lambda: server.workers().get("imap.0") not in (None, victim), HEARTBEAT + 6)
-        assert rest(peer, 2) == b""
+        wait_until(lambda: server.workers().get("imap.0") not in (None, victim))
+        assert rest(peer) == b""
     with login(server, 1) as peer:
         assert b"x OK" in run(peer, b"x NOOP")
 
@@ -189,7 +200,7 @@ def small_disk(root: Path) -> Iterator[Server]:
             yield made
             verify(made)
     finally:
-        wait_until(lambda: not subprocess.run(["umount", str(data)], capture_output=True).returncode, 10, "umount")
+        wait_until(lambda: not subprocess.run(["umount", str(data)], capture_output=True).returncode, what="umount")
 
 
 @contextmanager
@@ -230,14 +241,14 @@ def test_a_full_disk_refuses_for_now_and_stores_nothing_half(tmp_path):
             assert not spooled(server)
         with load(server, 1000) as loads:
             for _ in range(3):
-                time.sleep(0.2)
+                taken, refused = accepted(loads), turned_away(loads)
+                wait_until(lambda taken=taken: accepted(loads) > taken + 7, what="mail is taken")
                 with full(data):
-                    time.sleep(0.4)
-            time.sleep(0.3)
+                    wait_until(lambda refused=refused: turned_away(loads) > refused + 3, what="mail is refused for now")
         assert {code for one in loads for code in one.codes} == {452}
         assert not any(one.cut for one in loads)
         assert sorted(number for number in numbers(server) if number < 1000) == [1, 2]
         for line in WRITES:
             assert b"x OK" in run(peer, line), line[:40]
-        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=SERVED) as client:
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
             client.sendmail("a@x.test", ["u1@example.test"], LARGE)

@@ -47,7 +47,7 @@ def listeners(tmp_path):
 
 def test_rows_stand_in_the_order_of_start():
     names = [service.name for service in SERVICES]
-    first = ["notifier", "control", "trainer", "indexer", "scheduler", "classifier", "queuerunner"]
+    first = ["notifier", "control", "trainer", "housekeeper", "classifier", "queuerunner"]
     assert names == [*first, "smtp", "submission", "imap"]
     assert [service.name for service in SERVICES if service.publishes] == ["trainer"]
     assert all(service.body.partition(":")[0] in PRELOAD for service in SERVICES)
@@ -245,7 +245,7 @@ def test_reload_is_over_when_it_failed_or_every_worker_has_the_new_generation(do
     ],
 )
 def test_arguments(line, expected):
-    assert vars(parser().parse_args(line.split())) == expected
+    assert vars(parser().read(line.split())) == expected
 
 
 @pytest.mark.parametrize(

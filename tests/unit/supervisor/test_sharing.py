@@ -8,9 +8,14 @@ import sys
 
 import pytest
 
+from echomox.config.paths import Paths
+from echomox.config.schema import Static
+from echomox.supervisor import crew as crews
 from echomox.supervisor.fork import fork_all
 from echomox.supervisor.holes import Holes, in_row
 from echomox.supervisor.memory import PAGE, give_back_zeros, pss, unchanged
+from echomox.supervisor.service import Service, Table, User
+from echomox.supervisor.shared import make_shared
 
 SMAPS = b"""\
 7f0000000000-7f0000010000 %s 00000000 fe:00 29734                      %s
@@ -128,3 +133,25 @@ def test_a_fork_that_fails_is_told_of_and_the_others_are_made(monkeypatch):
     assert isinstance(second, BlockingIOError)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (first, third)]
     assert codes == [3, 5]
+
+
+@pytest.mark.parametrize("count, happened", [(3, ["settled", 3]), (1, [1])])
+def test_heap_is_tidied_up_when_a_round_is_made_and_before_its_first_fork(tmp_path, monkeypatch, count, happened):
+    seen: list[object] = []
+
+    def not_forked(entry, launches):
+        seen.append(len(launches))
+        return [OSError("no more processes") for _ in launches]
+
+    monkeypatch.setattr(crews, "fork_all", not_forked)
+    table = Table((Service("one", "x:run", count=lambda static, cores: count),), sys.exit)
+    shared = make_shared(8, 2)
+    try:
+        crew = crews.Crew(table, shared, Paths.home(tmp_path), User(os.geteuid(), os.getegid(), "me"))
+        crew.settle = lambda: seen.append("settled")
+        crew.plan({"one": count})
+        crew.start_due(Static(), lambda service, index: {})
+        assert seen == happened
+        del crew
+    finally:
+        shared.close()
