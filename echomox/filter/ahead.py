@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from echomox.filter.context import Context, Stage, nothing
 from echomox.filter.evidence import outline
-from echomox.filter.features import Envelope, Features, hash_together, read
+from echomox.filter.features import VOCABULARY, Envelope, Features, hash_together, read
 from echomox.filter.stages import ngrams
 from echomox.filter.tokens import Text
 
@@ -89,6 +89,7 @@ def prepared(raws: Sequence[Raw], longest: int, stages: Sequence[Stage]) -> list
 
 def packed(features: Features) -> Packed:
     """What is needed after `prepared`, for `sent`."""
+    features.memo.pop(VOCABULARY, None)  # what it was for is done
     return _written(features.text), features.memo, features.known, features.fields, features.size
 
 

@@ -16,8 +16,16 @@ has (almost) never looked like, and opens the band of Junk downwards where its s
     0    -> 0
     high -> logit 0.8     so that at most LOST of the ham lies above; few ham seen: as if by PRIOR_* more
 
-and beyond them, over REJOIN, back to L itself. Without any opinion P is 0: doubt never costs mail.
-A part of trust DECIDES or more (a list the user wrote) decides alone.
+and beyond them, over REJOIN, back to L itself. Without any opinion P is 0: doubt never costs mail. A part of trust
+DECIDES or more (a list the user wrote) decides alone.
+
+Who labels only what the filter got wrong shows it nothing of what the parts get right: a part that is mostly right
+would be unlearned. So what was learned of the parts counts by the share of lessons that said what L had said, a
+(AGREED such lessons are taken to have been before the first):
+
+    w_i = WEIGHTS_i + learned_i * min(1, 2 a)^2         the bias too
+
+that is wholly, where half of the lessons or more agree, as they do when all mail is labelled.
 
 WEIGHTS count the words once: the network reads what Bayes reads, and where good words are appended to a spam it is
 deceived least, so the starting weight of Bayes beside it is small.
@@ -69,6 +77,7 @@ MISSED, HELD, LOST = 0.002, 0.025, 0.0008
 PRIOR_HAM, PRIOR_TAIL = 500, 0.04
 """So many ham of which PRIOR_TAIL * exp(-L) lie above L are taken to have been seen before the first."""
 REJOIN = 2.0
+AGREED = 10
 BIN = 0.25
 BINS = 80
 """Of L, from -10 to 10."""
@@ -216,11 +225,19 @@ def low_of(ham: Sequence[int], spam: Sequence[int]) -> float:
     return min(LOW, edge(index))
 
 
+def heeded(state: State) -> float:
+    """How far what was learned of the parts counts, 0 to 1; see the module."""
+    zero = BINS // 2
+    agreed = AGREED + sum(state.spam[zero:]) + sum(state.ham[:zero])
+    contradicted = sum(state.spam[:zero]) + sum(state.ham[zero:])
+    return min(1.0, 2.0 * max(0, agreed) / max(1, agreed + contradicted)) ** 2
+
+
 def weights_of(state: State) -> tuple[dict[str, float], float]:
     """(weight of each part, bias)."""
     names = dict.fromkeys((*WEIGHTS, *state.weights))
     names.pop("", None)
-    unit = 1.0 / (1 << FRACTION)
+    unit = heeded(state) / (1 << FRACTION)
     weights = {
         name: max(0.0, min(MOST_WEIGHT, WEIGHTS.get(name, OTHER_WEIGHT) + state.weights.get(name, 0) * unit))
         for name in names

@@ -3,11 +3,13 @@
 A corpus is one of
 
     DIR with index.tsv     lines of label, path under DIR, ISO time, in order of delivery
+    DIR with full/index    or index: lines of label and path, from where the index is, in order of delivery (TREC)
     DIR with spam and ham  two directories (any case), of one file a message, or of mbox files
     DIR with spam and ham  mbox files of these names (spam.mbox, ham.mbox), RFC 4155
 
-Without times, the messages of the two kinds are mixed by their Date fields where they have one. Bare line feeds
-become CRLF, as a server would have received them.
+Without an index, the messages of the two kinds are mixed by their Date fields; where a kind has none at all its
+messages are spread evenly among the others, in the order of their names. Bare line feeds become CRLF, as a server
+would have received them, and so do bare CRs of a message that has no line feeds.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ LARGEST = 64 << 20
 _DATE = re.compile(rb"^Date:[ \t]*([^\r\n]{1,100})", re.M | re.I)
 _BARE = re.compile(rb"(?<!\r)\n")
 _QUOTED = re.compile(rb"^>(?=>*From )", re.M)
+_DATED = re.compile(rb"From [^\n]*\d\d?:\d\d[^\n]*\d{4}")
+TREC = ("full/index", "index")
 
 
 class CorpusError(ValueError):
@@ -48,13 +52,16 @@ class Mail:
             data = file.read(self.size if self.size >= 0 else LARGEST)
         if self.size >= 0:
             data = _QUOTED.sub(b"", data)
+        if b"\n" not in data:
+            return data.replace(b"\r", b"\r\n")
         return _BARE.sub(b"\r\n", data)
 
 
 def load(directory: Path) -> list[Mail]:
     """The corpus in order of time. Raises CorpusError, OSError."""
     index = directory / "index.tsv"
-    mails = _indexed(index) if index.is_file() else _sorted(directory)
+    plain = next((path for name in TREC if (path := directory / name).is_file()), None)
+    mails = _indexed(index) if index.is_file() else _listed(plain) if plain else _sorted(directory)
     for kind in KINDS:
         if not any(mail.spam == (kind == "spam") for mail in mails):
             raise CorpusError(f"{directory}: no {kind}")
@@ -78,17 +85,43 @@ def _indexed(index: Path) -> list[Mail]:
     return mails
 
 
+def _listed(index: Path) -> list[Mail]:
+    mails = []
+    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), 1):
+        columns = line.split(maxsplit=1)
+        if len(columns) < 2 or columns[0].lower() not in KINDS:
+            raise CorpusError(f"{index}:{number}: not label and path")
+        path = index.parent / columns[1]
+        if not path.is_file():
+            raise CorpusError(f"{index}:{number}: no file {path}")
+        mails.append(Mail(path, columns[0].lower() == "spam", 0.0))
+    return mails
+
+
 def _sorted(directory: Path) -> list[Mail]:
     """By date; those without one stand where their neighbours of the same kind do."""
-    mails = []
-    for kind in KINDS:
-        last = 0.0
-        for mail in _of_kind(directory, kind):
-            found = _DATE.search(mail.read()[:65536])
-            date = parse_date(found[1].decode("latin-1")) if found else None
-            last = date.seconds if date else last
-            mails.append(Mail(mail.path, mail.spam, last, mail.start, mail.size))
-    return sorted(mails, key=lambda mail: mail.time)
+    kinds = [_dated(_of_kind(directory, kind)) for kind in KINDS]
+    known = [mail.time for mails in kinds for mail in mails if mail.time]
+    first, last = min(known, default=0.0), max(known, default=0.0)
+    mails: list[tuple[float, Mail]] = []
+    for kind in kinds:
+        dated = any(mail.time for mail in kind)
+        for at, mail in enumerate(kind):
+            place = (at + 0.5) / len(kind)
+            # Without any date a place among all is a share of the time, or of the mails.
+            mails.append((mail.time if dated else first + place * ((last - first) or 1.0), mail))
+    return [mail for _, mail in sorted(mails, key=lambda item: item[0])]
+
+
+def _dated(mails: Iterator[Mail]) -> list[Mail]:
+    out = []
+    last = 0.0
+    for mail in mails:
+        found = _DATE.search(mail.read()[:65536])
+        date = parse_date(found[1].decode("latin-1")) if found else None
+        last = date.seconds if date else last
+        out.append(Mail(mail.path, mail.spam, last, mail.start, mail.size))
+    return out
 
 
 def _of_kind(directory: Path, kind: str) -> Iterator[Mail]:
@@ -111,13 +144,16 @@ def _file(path: Path, kind: str) -> Iterator[Mail]:
 
 
 def _mbox(path: Path, kind: str) -> Iterator[Mail]:
-    """RFC 4155: a message begins after a line that begins with "From ", which stands first or after an empty one."""
-    start, offset, empty = -1, 0, True
+    """RFC 4155: a message begins after a line that begins with "From ", which stands first or after an empty one, and
+    has a date if the first of the file has one."""
+    start, offset, empty, dated = -1, 0, True, False
     with open(path, "rb") as file:
         for line in file:
-            if empty and line.startswith(b"From "):
+            if empty and line.startswith(b"From ") and (not dated or _DATED.match(line)):
                 if start >= 0:
                     yield Mail(path, kind == "spam", 0.0, start, offset - start)
+                else:
+                    dated = _DATED.match(line) is not None
                 start = offset + len(line)
             empty = line in (b"\n", b"\r\n")
             offset += len(line)

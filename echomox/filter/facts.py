@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain, filterfalse
+from itertools import filterfalse
 
 from echomox.filter.factheader import box_of, head_of, header_facts, is_list, outside_facts
 from echomox.filter.factlinks import link_facts
@@ -42,7 +42,8 @@ _ENDINGS = frozenset(
 _PAGES = frozenset({"htm", "html", "shtml", "xhtml", "svg", "mht"})
 _CODE_LINE = re.compile(r"\n(?:diff -|@@ -|Index: |\+\+\+ |#include|    def |\$ |#!/)")
 _CODE = ("();", ") {", "Traceback (")
-_FOOTERS = ("\n____________", "\n--~--", "mailing list\n", "mailing list\r\n", "/mailman/listinfo", "/mailing-list")
+_FOOTERS = ("\n____________", "\n--~--", "/mailman/listinfo")
+_MAILING = ("mailing list\n", "mailing list\r\n", "/mailing-list")
 _BROKEN = re.compile(r"<!--[^>]{0,60}-->(?=[A-Za-z])")
 _LOUD = (
     "color=red",
@@ -144,8 +145,8 @@ def _words(found: Collector, features: Features, table: WordTable, marks: bool) 
 
 def _joined(features: Features) -> str:
     """The words that a reader sees, a space around each."""
-    runs = [run for tag, run in features.text.runs if tag in ("", "subject:")]
-    return f" {' '.join(chain.from_iterable(runs))} ".replace("!", "")
+    runs = [" ".join(run) for tag, run in features.text.runs if run and tag in ("", "subject:")]
+    return f" {' '.join(runs)} ".replace("!", "")
 
 
 def _is_disguise(word: str, plain: str) -> bool:
@@ -167,7 +168,8 @@ def _text(found: Collector, text: str, html: bool, listed: bool) -> None:
     found.add("content", "exclamations", text.count("!"))
     if "%" in text:
         found.add("content", "percents", text.count("%"))
-    found.add("content", "dollars", text.count("$") + text.count("€") + text.count("£"))
+    of_others = 0 if text.isascii() else text.count("€") + text.count("£")
+    found.add("content", "dollars", text.count("$") + of_others)
     if _FREE.search(text) and _PHONE.search(text):
         found.add("content", "phone")
     if html:
@@ -175,15 +177,23 @@ def _text(found: Collector, text: str, html: bool, listed: bool) -> None:
     found.add("ham_words", "quoted", text.count("\n>") + text.startswith(">"))
     if not listed and _SIGNATURE.search(text):
         found.add("ham_words", "signature")
-    if _CODE_LINE.search(text) or any(map(text.__contains__, _CODE)):
+    if _CODE_LINE.search(text) or _holds(text, _CODE):
         found.add("ham_words", "code")
     if "-----BEGIN PGP" in text:
         found.add("ham_words", "pgp")
-    if any(map(text.__contains__, _FOOTERS)):
+    if _holds(text, _FOOTERS) or ("mailing" in text and _holds(text, _MAILING)):
         found.add("ham_words", "list_footer")
     if _ATTRIBUTION.search(text):
         found.add("ham_words", "attribution")
     found.add("ham_words", "long_text", len(text) / 1000 if len(text) > 1500 else 0)
+
+
+def _holds(text: str, marks: Iterable[str]) -> bool:
+    """Any of them."""
+    for mark in marks:  # noqa: SIM110 - a third of the time of any()
+        if mark in text:
+            return True
+    return False
 
 
 def _shape(found: Collector, features: Features, text: str) -> None:

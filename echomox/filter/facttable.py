@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import starmap
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -145,4 +147,10 @@ class Collector:
                 kinds[kind] = float(value)
 
     def objects(self) -> dict[str, list[Object]]:
-        return {home: [Object(kind, value) for kind, value in kinds.items()] for home, kinds in self.found.items()}
+        return {home: list(starmap(_object, kinds.items())) for home, kinds in self.found.items()}
+
+
+@lru_cache(maxsize=4096)
+def _object(kind: str, value: float) -> Object:
+    """Remembered: most values are small whole numbers; and what is the same object is soon found equal."""
+    return Object(kind, value)

@@ -14,6 +14,7 @@ from echomox.filter.hashed import Hashed, hashed, strings
 from echomox.filter.hashing import Hashes
 from echomox.filter.identities import NAME as WHO
 from echomox.filter.identities import counted, identities
+from echomox.filter.mending import is_whole, mended
 from echomox.filter.tokens import Text, Vocabulary, body_text, field_name, header_text, part_tokens, vocabulary
 from echomox.message.header import unfold
 from echomox.message.mime import parse_with_fields
@@ -24,6 +25,8 @@ READ_BYTES = 512 * 1024
 """Of a longer message only so much is looked at."""
 TEXT_CHARS = 32 * 1024
 HTML_CHARS = 16 * 1024
+VOCABULARY = "vocabulary"
+"""Under this name in Features.memo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,13 @@ class Features:
     """What stages computed of this message alone, by their names, or name and longest n-gram: shared by all
     accounts of a request."""
     known: dict[int, Hashed] = field(default_factory=dict)
-    seen: Vocabulary | None = None
-    """What `vocabulary` gives, when it was made while the words were at hand."""
 
     def vocabulary(self) -> Vocabulary:
-        return self.seen or vocabulary(self.text)
+        """Remembered."""
+        found: Vocabulary | None = self.memo.get(VOCABULARY)
+        if found is None:
+            found = self.memo[VOCABULARY] = vocabulary(self.text)
+        return found
 
     def identities(self) -> dict[str, str]:
         """Whom it is from; see the module of that name. Remembered."""
@@ -96,6 +101,9 @@ def read(data: bytes, envelope: Envelope = Envelope(), size: int = 0) -> Feature
     """
     data = data[:READ_BYTES] if len(data) > READ_BYTES else data
     structure, fields = parse_with_fields(data)
+    if not is_whole(data, structure, fields) and (better := mended(data, structure)) is not data:
+        data = better
+        structure, fields = parse_with_fields(data)
     sender = [(name, unfold(value)) for raw, value in fields if (name := field_name(raw)).sent]
     parts = tuple(
         [
@@ -113,7 +121,6 @@ def read(data: bytes, envelope: Envelope = Envelope(), size: int = 0) -> Feature
         len(fields),
         size or len(data),
         tuple([(name[0], value) for name, value in sender]),
-        seen=vocabulary(text),
     )
 
 

@@ -68,6 +68,11 @@ def hashed(texts: Sequence[Text], ngrams: int, others: Sequence[Sequence[str]] =
     found = hashing.sums(strings)
     plain = Sums(found.values[first:], found.sizes[first:])
     layers = _layers(found, plain, np.array([tags[tag] for tag, _ in runs], np.int64).repeat(lengths), lengths, ngrams)
+    if len(texts) == 1:
+        middle = len(tags) + singles[0]
+        head, behind = found.values[len(tags) : middle], found.values[middle:first]
+        own = hashing.mix(np.concatenate((head, *layers, behind, _NONE)))
+        return [_of_one(own, len(head), len(plain.values), len(behind))]
     every = hashing.mix(np.concatenate((found.values[len(tags) : first], *layers)))
     starts = range(sum(singles) + sum(beside), len(every), len(plain.values) or 1)
     out = []
@@ -81,6 +86,13 @@ def hashed(texts: Sequence[Text], ngrams: int, others: Sequence[Sequence[str]] =
         out.append(Hashed(own, _distinct(own[:last]), count, length, last))
         at, which, end = at + count, which + more, end + length
     return out
+
+
+def _of_one(every: Hashes, singles: int, words: int, others: int) -> Hashed:
+    """Of a message alone, whose hashes stand in their order already."""
+    every[-1] = 0
+    last = len(every) - 1 - others
+    return Hashed(every, _distinct(every[:last]), singles, words, last)
 
 
 def _layers(found: Sums, plain: Sums, tags: Places, lengths: Sequence[int], ngrams: int) -> list[Hashes]:

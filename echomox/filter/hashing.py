@@ -56,17 +56,21 @@ def sums(tokens: Sequence[str]) -> Sums:
     """Of any number of tokens; NUL in a token does not count, and half a surrogate pair counts as "?"."""
     if not tokens:
         return Sums(np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    pieces = [_sums(piece) for piece in _pieces(tokens)]
-    if len(pieces) == 1:
-        return pieces[0]
-    return Sums(np.concatenate([one.values for one in pieces]), np.concatenate([one.sizes for one in pieces]))
-
-
-def _pieces(tokens: Sequence[str]) -> Iterator[bytes]:
-    """UTF-8 with a NUL after each token, cut behind such into pieces of at most CHUNK bytes."""
     data = "\0".join(tokens).encode("utf-8", "replace") + b"\0"
-    if data.count(0) != len(tokens):
-        data = "\0".join([token.replace("\0", "") for token in tokens]).encode("utf-8", "replace") + b"\0"
+    pieces = [_sums(piece) for piece in _pieces(data)]
+    found = pieces[0]
+    if len(pieces) > 1:
+        found = Sums(np.concatenate([one.values for one in pieces]), np.concatenate([one.sizes for one in pieces]))
+    if len(found.sizes) == len(tokens):
+        return found
+    return sums([token.replace("\0", "") for token in tokens])
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """data: tokens with a NUL after each, to be cut behind such into pieces of at most CHUNK bytes."""
+    if len(data) <= CHUNK:
+        yield data
+        return
     start = 0
     while start < len(data):
         end = data.rfind(0, start, start + CHUNK) + 1
@@ -120,7 +124,7 @@ def mix(values: Hashes) -> Hashes:
     for _ in range(2):
         made *= _STIR
         made ^= made >> _SHIFT
-    if not made.all():
+    if np.count_nonzero(made) != len(made):
         made[made == 0] = 1
     return made
 

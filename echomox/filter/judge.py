@@ -6,7 +6,13 @@ A stage that raises, or for which no time is left, gives evidence of weight 0 th
 then the verdict's parts are "fallback". A junk.db that cannot be read makes the account untrained for this message.
 
 An account that was taught fewer than LEAST messages of one kind does not know the other: what its learned parts
-say is told and counted, but only the other parts, and lists the user wrote, act (`Verdict.acts`).
+say is counted, but only the other parts, and lists the user wrote, act (`Verdict.acts`). P that is told of such
+an account is what those make of the message, moved by how much more often spam was taught than ham,
+
+    logit(P) = logit(acts) + ln((spam + 1) / (ham + 1))
+
+or what all parts say, if that is less: parts that have seen nothing but spam call everything spam. So P orders mail as
+the rules do, and says how mail was so far.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +31,8 @@ from echomox.filter.context import Context, Question, Stage, no_models, no_opini
 from echomox.filter.features import READ_BYTES, Envelope, Features, read
 from echomox.filter.learners import decode
 from echomox.filter.pipeline import Run
+from echomox.filter.readers import Reader, Readers
 from echomox.filter.stages import STAGES, affect
-from echomox.filter.words import Reader, Readers
 from echomox.ipc import spool
 from echomox.ipc.schema import Classify, Evidence, Verdict
 from echomox.log import Log
@@ -35,10 +42,13 @@ BUDGET = 1.0
 """Seconds for one request."""
 FALLBACK = ("bayes", "reputation")
 """Stages that are light enough to run in a worker that has other things to do."""
+SEEN = ("membranes", "affect")
+"""Stages that ask for the vocabulary of a message."""
 LEAST = 10
 SURE = 20
-"""Messages of spam only, before what the learned parts make of it may be told as more than INBOX."""
 INBOX = 0.28
+"""Before so many messages of spam, what all parts say of a one-sided account is told up to INBOX, whatever was taught
+more often."""
 
 
 class Asked(NamedTuple):
@@ -71,6 +81,7 @@ class Judge:
         self._log = log
         self._stages = stages
         self._learned = frozenset(stage.name for stage in stages if stage.learned)
+        self._seen = any(stage.name in SEEN for stage in stages)
         self._parts = parts
 
     def close(self) -> None:
@@ -82,7 +93,10 @@ class Judge:
         data = request.source
         if data is None:
             data = spool.read(spool_directory, request.spool, READ_BYTES)
-        return read(data, envelope)
+        made = read(data, envelope)
+        if self._seen:
+            made.vocabulary()  # while its words are at hand
+        return made
 
     def verdicts(self, request: Classify, spool_directory: Path, budget: float = BUDGET) -> tuple[Verdict, ...]:
         """One per account of the request, in its order. Does not raise for what a message or a database holds."""
@@ -155,9 +169,11 @@ class Judge:
         found = combine.combine(context.evidence, model)
         probability = acts = found.probability
         if context.ham + context.spam and min(context.ham, context.spam) < LEAST:
-            acts = min(probability, self._unlearned(context))
-            if context.spam < SURE:
-                probability = max(acts, INBOX * probability)
+            unlearned = self._unlearned(context)
+            acts = min(probability, unlearned)
+            counted = combine.sigmoid(combine.logit(unlearned) + log((context.spam + 1) / (context.ham + 1)))
+            little = INBOX * probability if context.spam < SURE else 0.0
+            probability = max(acts, little, min(probability, counted))
         parts = self._parts if complete else "fallback"
         felt: affect.Found | None = features.memo.get(affect.NAME)
         profile = felt.profile if felt else ()

@@ -10,11 +10,12 @@ added to all of them.
     state         outbox: the last learn_outbox id that was applied; retrain: 1 when parts wait to be filled;
                   commits: goes up by one with each change of the counts
 
-One writer, the trainer (`words.Writer`); any number of readers (`words.Reader`). A lesson changes hundreds of rows all
-over WORD; so it is written to `waiting`, in one piece, and to WORD when nobody waits for it (`Writer.settle`). Counts
-are looked up by hash in words.map beside junk.db (`wordmap`), which the writer brings up to date after each commit; one
-that is missing, damaged or of another commit is made again when the trainer opens the account, and until then a reader
-makes its own in memory. WAL: a reader sees one commit of the trainer or the next, never half of one, and nobody waits.
+One writer, the trainer (`words.Writer`); any number of readers (`readers.Reader`). A lesson changes hundreds of rows
+all over WORD; so it is written to `waiting`, in one piece, and to WORD when nobody waits for it (`Writer.settle`).
+Counts are looked up by hash in words.map beside junk.db (`wordmap`), which the writer brings up to date after each
+commit; one that is missing, damaged or of another commit is made again when the trainer opens the account, and until
+then a reader makes its own in memory. WAL: a reader sees one commit of the trainer or the next, never half of one, and
+nobody waits.
 
 A file of version 1 (words only) or 2 (words without hashes) is upgraded where it stands; parts that are not there are
 filled by a retraining.
@@ -95,6 +96,7 @@ _TOTALS = "SELECT MessageTotal, MessageHam, MessageSpam, Threshold FROM JUNKFILT
 NEW_WORD = """
 INSERT INTO WORD (Hash, Word, Ham, Spam) VALUES (?1, ?2, max(0, ?3), max(0, ?4))
 ON CONFLICT (Hash) DO UPDATE SET Ham = max(0, Ham + ?3), Spam = max(0, Spam + ?4)"""
+IN_ORDER = "SELECT message, label FROM trained ORDER BY position, message"
 SIGNED = np.int64
 
 

@@ -47,33 +47,44 @@ class Known(NamedTuple):
 
 def known(features: Features, context: Context) -> Known:
     """Of one message."""
-    look_up([(features, context)])
+    if KEY not in context.scratch:
+        look_up([(features, context)])
     found: Known = context.scratch[KEY]
     return found
 
 
 def look_up(questions: Sequence[Question]) -> None:
     """Leaves what is known of each message in its context; of each account with one look-up."""
+    questions = [question for question in questions if KEY not in question[1].scratch]
+    if len(questions) < 2:
+        _together(questions)
+        return
     accounts: dict[int, list[Question]] = {}
     lengths: dict[int, list[Features]] = {}
     for question in questions:
         features, context = question
-        if KEY not in context.scratch:
-            accounts.setdefault(id(context.lookup), []).append(question)
-            lengths.setdefault(context.ngrams, []).append(features)
+        accounts.setdefault(id(context.lookup), []).append(question)
+        lengths.setdefault(context.ngrams, []).append(features)
     for ngrams, messages in lengths.items():
         hash_together(messages, ngrams)
     for group in accounts.values():
-        context = group[0][1]
-        tokens = [features.places(context.ngrams) for features, _ in group]
-        every = tokens[0].hashes if len(group) == 1 else np.concatenate([one.hashes for one in tokens])
-        counts = context.lookup(every)
-        odds = log_odds(counts, context.ham, context.spam)
-        start = 0
-        for (_, own), one in zip(group, tokens):
-            end = start + len(one.hashes)
-            own.scratch[KEY] = Known(one, counts[start:end], odds[start:end])
-            start = end
+        _together(group)
+
+
+def _together(group: Sequence[Question]) -> None:
+    """Of one account."""
+    if not group:
+        return
+    context = group[0][1]
+    tokens = [features.places(context.ngrams) for features, _ in group]
+    every = tokens[0].hashes if len(group) == 1 else np.concatenate([one.hashes for one in tokens])
+    counts = context.lookup(every)
+    odds = log_odds(counts, context.ham, context.spam)
+    start = 0
+    for (_, own), one in zip(group, tokens):
+        end = start + len(one.hashes)
+        own.scratch[KEY] = Known(one, counts[start:end], odds[start:end])
+        start = end
 
 
 def probability(ham: int, spam: int, all_ham: int, all_spam: int) -> float:

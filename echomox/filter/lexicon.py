@@ -196,7 +196,11 @@ def _shown_words(features: Features) -> tuple[Sequence[str], Sequence[str]]:
                 break
         elif tag == "subject:" and not subject:
             subject = words
-    return _plain(subject[:SUBJECT_WORDS]), _plain(body[:WORDS])
+    subject, body = subject[:SUBJECT_WORDS], body[:WORDS]
+    odd = "".join(features.vocabulary().odd)
+    if "!" in odd or "\u2019" in odd:
+        return _plain(subject), _plain(body)
+    return subject, body
 
 
 def _plain(words: Sequence[str]) -> Sequence[str]:

@@ -17,10 +17,10 @@ from echomox.config.schema import JunkFilter
 from echomox.filter import figures
 from echomox.filter.context import Stage
 from echomox.filter.features import Features
+from echomox.filter.readers import Readers
 from echomox.filter.stages import STAGES
 from echomox.filter.training import StoreSource
 from echomox.filter.trial import Trial
-from echomox.filter.words import Readers
 from echomox.log import Log
 from echomox.store.engine import AccountStore
 

@@ -4,8 +4,15 @@
     {"op": "train", "path": FILE, "spam": true}      {}
 
 `place` is where the mail would go under the settings. The account is a scratch one that begins untrained. A message
-is known by path and content, so training it again under the other label moves it. One with bare line feeds is read
-as a server would have received it. What cannot be done is answered with {"error": WHY}, and the next line is read.
+is known by path and content: training it again under the same label changes nothing, under the other moves it. What was
+answered to `classify` is kept for the message's first lesson, of the last KEPT messages, as a server keeps it in the
+header; so a label that comes late teaches the combination what the parts said then. A path may be relative to where
+the program was started. A file is read as a server would have received it: with CRLF for bare line feeds, without the
+"From " line of an mbox.
+
+Each answer is written before the next line is read. What cannot be done (no JSON, no such file, another op, a label
+that is neither true nor false) is answered with {"error": WHY}, has changed nothing, and the next line is read; empty
+lines have no answer. The service ends with its input, or when nobody reads its answers.
 """
 
 from __future__ import annotations
@@ -13,15 +20,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.corpus import Mail
-from echomox.filter.trial import Trial
+from echomox.filter.features import Features, read
+from echomox.filter.trial import Trial, told
 
 MOST_LINE = 1 << 16
+KEPT = 20_000
+"""Verdicts that wait for a label."""
+
+Key = tuple[str, bytes]
+"""(path, digest of the message)."""
+Told = tuple[tuple[str, float], ...]
+"""As `Envelope.told`."""
 
 
 class RequestError(ValueError):
@@ -33,7 +49,9 @@ class Service:
 
     def __init__(self, directory: Path, settings: JunkFilter) -> None:
         self._trial = Trial(directory, settings)
-        self._numbers: dict[tuple[str, bytes], int] = {}
+        self._numbers: dict[Key, int] = {}
+        self._verdicts: dict[Key, Told] = {}
+        self._last: tuple[Key, Features] | None = None
 
     def close(self) -> None:
         self._trial.close()
@@ -43,7 +61,7 @@ class Service:
         try:
             return self._answer(line)
         except (RequestError, OSError, ValueError, sqlite3.Error) as error:
-            return {"error": str(error)}
+            return {"error": str(error) or type(error).__name__}
 
     def _answer(self, line: str) -> dict[str, Any]:
         try:
@@ -52,18 +70,39 @@ class Service:
             request = None
         if not isinstance(request, dict) or not isinstance(request.get("path"), str):
             raise RequestError('not {"op": ..., "path": ...}')
+        op, spam = request.get("op"), request.get("spam")
+        if op != "classify" and not (op == "train" and isinstance(spam, bool)):
+            raise RequestError('not {"op": "classify"} nor {"op": "train", "spam": true or false}')
         path = request["path"]
         if not Path(path).is_file():
             raise RequestError("no such file")
         data = Mail(Path(path), False, 0.0).read()
-        if request.get("op") == "classify":
-            (found,) = self._trial.classify([data])
-            return {"p": found.probability, "place": found.place}
-        if request.get("op") == "train" and isinstance(request.get("spam"), bool):
-            number = self._numbers.setdefault((path, sha256(data).digest()), len(self._numbers) + 1)
-            self._trial.train({number: (data, "spam" if request["spam"] else "ham")})
-            return {}
-        raise RequestError('not {"op": "classify"} nor {"op": "train", "spam": true or false}')
+        key = path, sha256(data).digest()
+        if op == "classify":
+            return self._classify(key, data)
+        self._train(key, data, "spam" if spam else "ham")
+        return {}
+
+    def _classify(self, key: Key, data: bytes) -> dict[str, Any]:
+        features = read(data)
+        (found,) = self._trial.classify([features])
+        self._last = key, features
+        self._verdicts.pop(key, None)
+        if key not in self._numbers:
+            self._verdicts[key] = told(features, found).envelope.told
+            if len(self._verdicts) > KEPT:
+                del self._verdicts[next(iter(self._verdicts))]
+        return {"p": found.probability, "place": found.place}
+
+    def _train(self, key: Key, data: bytes, label: str) -> None:
+        features = self._last[1] if self._last and self._last[0] == key else read(data)
+        said = self._verdicts.get(key)
+        if said is not None:
+            features = replace(features, envelope=replace(features.envelope, told=said))
+        number = self._numbers.get(key) or len(self._numbers) + 1
+        self._trial.train({number: (features, label)})
+        self._numbers[key] = number
+        self._verdicts.pop(key, None)
 
 
 def lines_of(stream: IO[bytes]) -> Iterator[str]:

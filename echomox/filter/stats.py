@@ -13,10 +13,11 @@ from echomox.filter.alarm import lessons_of, watch
 from echomox.filter.context import DEFAULTS
 from echomox.filter.known import probability
 from echomox.filter.learners import decode
+from echomox.filter.readers import Readers
 from echomox.filter.stages import esn
 from echomox.filter.stages.bayes import LEAST
 from echomox.filter.wordmap import NOTHING
-from echomox.filter.words import FILE, Readers, junk_path
+from echomox.filter.words import FILE, junk_path
 
 
 def stats(accounts: Path, account: str, settings: JunkFilter = DEFAULTS) -> dict[str, Any]:

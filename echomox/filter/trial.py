@@ -65,9 +65,8 @@ class Trial:
         self._known: dict[int, Features] = {}
         self._judge = Judge(self._directory, lambda name: self._settings, self._log, self._stages)
         self._writer = Writer(path)
-        with self._writer.transaction():
-            method = Method(stages=self._stages)
-            self._pupil = Pupil(self._writer, self._known.get, self._settings, self._log, method)
+        self._pupil: Pupil | None = None
+        """None before the first lesson, and after one that failed: what it knew is not what the file has."""
 
     def close(self) -> None:
         self._judge.close()
@@ -95,14 +94,21 @@ class Trial:
         ]
 
     def train(self, lessons: Mapping[int, tuple[bytes | Features, str]]) -> None:
-        """number of the message -> (message, "spam", "ham" or "" to take back), in one transaction."""
+        """number of the message -> (message, "spam", "ham" or "" to take back), in one transaction. Raises OSError and
+        sqlite3.Error; then nothing was learnt of them."""
         start = time.process_time()
         for number, (message, _) in lessons.items():
             self._known[number] = read(message) if isinstance(message, bytes) else message
-        with self._writer.transaction():
-            self._pupil.set_labels({number: label for number, (_, label) in lessons.items()})
-            self._pupil.finish()
-        self._known.clear()
+        method = Method(stages=self._stages)
+        pupil, self._pupil = self._pupil, None
+        try:
+            with self._writer.transaction():
+                pupil = pupil or Pupil(self._writer, self._known.get, self._settings, self._log, method)
+                pupil.set_labels({number: label for number, (_, label) in lessons.items()})
+                pupil.finish()
+        finally:
+            self._known.clear()
+        self._pupil = pupil
         self.train_seconds += time.process_time() - start
         self.trained += len(lessons)
 

@@ -172,8 +172,9 @@ class Table:
         fresh = np.flatnonzero(slots < 0)
         if len(fresh):
             if not self.fits(len(fresh)):
-                self._grow(len(fresh))
+                self._grow(len(hashes))
                 slots = self.find(hashes)
+                fresh = np.flatnonzero(slots < 0)  # words that did not count any more have lost their slots
             slots[fresh] = self._slots(hashes[fresh])
             self.used += len(fresh)
         self.counts[slots] += counts

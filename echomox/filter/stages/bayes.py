@@ -92,8 +92,10 @@ def run_batch(questions: Sequence[Question]) -> list[Evidence]:
 
 def _reasons(features: Features, found: Known, places: Places, pulls: Odds) -> tuple[str, ...]:
     """The words that pulled most to the side that won; of equal ones the last, which tell more than header fields."""
-    order = len(pulls) - 1 - (-pulls[::-1]).argsort(kind="stable")[:REASONS]
-    most = places[order[pulls[order] > 0.0]]
-    counts = found.counts[most].tolist()
+    least = max(_CLEAR, float(np.partition(pulls, -REASONS)[-REASONS])) if len(pulls) > REASONS else _CLEAR
+    near = (pulls >= least).nonzero()[0]
+    ranked = sorted(zip(pulls.take(near).tolist(), near.tolist()), reverse=True)[:REASONS]
+    most = places.take(np.array([place for _, place in ranked], np.int64))
+    counts = found.counts.take(most, 0).tolist()
     words = strings(features.text, found.tokens, most)
     return tuple([f"{word[:REASON_CHARS]} {ham}/{spam}" for word, (ham, spam) in zip(words, counts)])

@@ -1,6 +1,6 @@
 """The n-grams stage: online logistic regression on hashed byte 4-grams and words.
 
-A message is the set of its features: each run of four bytes of the decoded header fields its sender wrote
+A message is the set of its features: each run of four bytes (`folded`) of the decoded header fields its sender wrote
 (lower-cased, HEAD_BYTES of them) and of its decoded text (BODY_BYTES), and each token the Bayes stage reads, hashed
 to one table of 2 ** BITS weights; header and body have different hashes. With n features, all of size
 x = 1 / sqrt(n) (binary features, the message normalised to length one):
@@ -24,6 +24,7 @@ step and the features, which are numbers in ascending order, as gaps: about 2 KB
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import exp, sqrt
 from struct import Struct
 from struct import error as StructError
@@ -44,6 +45,8 @@ TABLE = 1 << BITS
 HEAD_BYTES = 1500
 FIELD_BYTES = 300
 BODY_BYTES = 2000
+REPEATED = 64
+"""Bytes of a field's name that is remembered."""
 RATE = 16.0
 SOFT = 0.03
 SCALE = 256
@@ -62,6 +65,8 @@ _HEAD_SALT = np.uint32(0x5BD1E995)
 _TOP = np.uint64(64 - BITS)
 _STEP = Struct("<i")
 _GAP = 255
+_LEADS = (0xC2, 0xDF)
+"""First bytes of UTF-8's sequences of two."""
 
 
 # -- features ------------------------------------------------------------------
@@ -69,17 +74,28 @@ _GAP = 255
 
 def head_bytes(fields: Sequence[tuple[str, bytes]], limit: int = HEAD_BYTES) -> bytes:
     """The sender's header fields, decoded and lower-cased, one a line."""
-    lines, size = [], 0
+    pieces: list[bytes] = []
+    size = 0
     for name, value in fields:
-        value = value[:FIELD_BYTES]
+        if len(value) > FIELD_BYTES:
+            value = value[:FIELD_BYTES]
         if b"=?" in value:
             value = decode_words(value).encode("utf-8", "replace")
-        line = b"%b:%b" % (name.encode("utf-8", "replace"), value)
-        lines.append(line)
-        size += len(line) + 1
+        start = _known_start(name) if len(name) <= REPEATED else _start(name)
+        pieces += (start, value)
+        size += len(start) + len(value)
         if size >= limit:
             break
-    return b"\n".join(lines)[:limit].lower()
+    return folded(b"".join(pieces)[1:].lower())[:limit]
+
+
+def _start(name: str) -> bytes:
+    """A field's name behind the end of the line before."""
+    return b"\n%b:" % name.encode("utf-8", "replace")
+
+
+_known_start = lru_cache(maxsize=1024)(_start)
+"""Names come again."""
 
 
 def body_bytes(features: Features, limit: int = BODY_BYTES) -> bytes:
@@ -91,29 +107,47 @@ def body_bytes(features: Features, limit: int = BODY_BYTES) -> bytes:
         size += len(text) + 1
         if size >= limit:
             break
-    return "\n".join(texts).encode("utf-8", "replace")[:limit]
+    return folded("\n".join(texts).encode("utf-8", "replace"))[:limit]
 
 
-def _grams(data: bytes, salt: np.uint32) -> NDArray[np.uint32]:
-    """The hash of each run of four bytes."""
-    if len(data) < 4:
-        return np.zeros(0, np.uint32)
-    out = np.ndarray((len(data) - 3,), "<u4", data, 0, (1,)).astype(np.uint32)  # four bytes at every byte
-    out ^= salt
-    out *= _MULTIPLIER
-    out >>= _SHIFT
-    return out
+def folded(data: bytes) -> bytes:
+    """UTF-8 with one byte in place of each sequence of two, so that a run of four bytes is four letters of Russian,
+    Greek or Arabic, as it is of English; some letters of different alphabets become the same byte."""
+    if data.isascii():
+        return data
+    codes = np.frombuffer(data, np.uint8)
+    leads = (codes >= _LEADS[0]) & (codes <= _LEADS[1])
+    leads[-1] = False
+    at = leads.nonzero()[0]
+    out = codes.copy()
+    out[at + 1] = 0x80 | (codes[at] & 1) << 6 | codes[at + 1] & 0x3F
+    return out[~leads].tobytes()
+
+
+def _grams(data: bytes, out: NDArray[np.uint32]) -> None:
+    """Fills in each run of four bytes as a number. out: as many as there are."""
+    if len(out):
+        out[:] = np.ndarray((len(out),), "<u4", data, 0, (1,))  # four bytes at every byte
 
 
 def indices(features: Features, ngrams: int) -> Indices:
     """The message's features, ascending, each once; remembered in the message's memo."""
     found: Indices | None = features.memo.get((NAME, ngrams))
     if found is None:
-        head = _grams(head_bytes(features.sender), _HEAD_SALT)
-        body = _grams(body_bytes(features), np.uint32(0))
-        every = np.concatenate((head, body, (features.hashed(ngrams) >> _TOP).astype(np.uint32)))
+        head, body, words = head_bytes(features.sender), body_bytes(features), features.hashed(ngrams)
+        of_head = max(0, len(head) - 3)
+        of_both = of_head + max(0, len(body) - 3)
+        every = np.empty(of_both + len(words), np.uint32)
+        _grams(head, every[:of_head])
+        every[:of_head] ^= _HEAD_SALT
+        _grams(body, every[of_head:of_both])
+        grams = every[:of_both]
+        grams *= _MULTIPLIER
+        grams >>= _SHIFT
+        every[of_both:] = words >> _TOP
         every.sort()
-        first = np.ones(len(every), np.bool_)
+        first = np.empty(len(every), np.bool_)
+        first[:1] = True
         np.not_equal(every[1:], every[:-1], out=first[1:])
         found = features.memo[NAME, ngrams] = every[first]
     return found
@@ -132,7 +166,7 @@ def gaps(features: Features, ngrams: int) -> bytes:
 
 def score(weights: Weights, found: Indices) -> float:
     """z of the message; an exact sum of integers, then two roundings."""
-    total = int(weights.take(found).sum(dtype=np.int64))
+    total = int(np.add.reduce(weights.take(found), dtype=np.int64))
     return total / (SCALE * sqrt(max(1, len(found))))
 
 

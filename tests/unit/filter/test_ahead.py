@@ -13,7 +13,7 @@ from echomox.filter import ahead, training
 from echomox.filter.ahead import CHUNK, WORTH, Ahead, Raw, packed, prepared, sent, unpacked
 from echomox.filter.context import Stage
 from echomox.filter.evidence import outline
-from echomox.filter.features import Envelope, read
+from echomox.filter.features import VOCABULARY, Envelope, read
 from echomox.filter.learners import METHOD, Method
 from echomox.filter.stages import STAGES, esn, ngrams
 from echomox.filter.tokens import Text
@@ -222,6 +222,7 @@ def test_what_is_remembered_of_a_message_arrives_as_it_was_made():
         raw = source.fetch(message)
         (one,) = pickle.loads(sent([packed(*prepared([raw], 2, STAGES))])[4:])
         found, wanted = unpacked(one, raw.envelope), read(raw.data, raw.envelope)
+        assert VOCABULARY not in found.memo  # nobody asks for it again, and it is larger than all else
         for features in (found, wanted):
             outline(features, 2), ngrams.gaps(features, 2)
         kept = [key for key in wanted.memo if key in found.memo]

@@ -95,6 +95,18 @@ def test_evidence_says_the_words_that_decided():
     assert "subject:hello 0/20" in evidence.reasons
 
 
+@pytest.mark.parametrize("number", [3, bayes.REASONS, bayes.REASONS + 1, 40])
+def test_reasons_are_the_words_that_pulled_most_and_of_equal_ones_the_last(number):
+    words = [f"word{at}" for at in range(number)]
+    counts = {word: (1, (7, 20, 20, 50)[at % 4]) for at, word in enumerate(words)}
+    counts[words[1]] = (30, 0)  # pulls to the other side
+    evidence = bayes.run(read(b"\r\n\r\n" + " ".join(words).encode()), Context(1, 100, 100, support.known(counts)))
+    spam = [(counts[word][1], at, word) for at, word in enumerate(words) if at != 1]
+    wanted = [f"{word} 1/{count}" for count, _, word in sorted(spam, reverse=True)]
+    wanted = wanted if evidence.probability > 0.5 else ["word1 30/0"]
+    assert evidence.reasons == tuple(wanted[: bayes.REASONS])
+
+
 def test_few_known_words_are_the_benefit_of_the_doubt():
     assert 0.25 < bayes.run(read(MAIL), context()).probability < 0.5
 

@@ -18,8 +18,9 @@ from echomox.filter.features import READ_BYTES
 from echomox.filter.hashing import hashes
 from echomox.filter.judge import Judge, fallback_judge
 from echomox.filter.learn import BadRecord, Delta, Spelling, pack, unpack, unpack_strings
+from echomox.filter.readers import Reader, Readers
 from echomox.filter.stages.membranes import default_rules
-from echomox.filter.words import Reader, Readers, Writer, junk_path
+from echomox.filter.words import Writer, junk_path
 from echomox.ipc.schema import Classify
 from echomox.log import Log, Sink
 from echomox.store.engine import LearnItem, StoreError
@@ -100,6 +101,13 @@ def rows(accounts):
     return found
 
 
+def named(accounts):
+    connection = sqlite3.connect(junk_path(accounts, "u0"))
+    found = connection.execute("SELECT Hash, Word, Ham, Spam FROM WORD").fetchall()
+    connection.close()
+    return found
+
+
 def teach(account, accounts, log, *lessons):
     for message, label in lessons:
         account.says(message, label)
@@ -173,6 +181,20 @@ def test_large_outboxes_come_in_batches(account, accounts, log):
     assert learn(account, accounts, SETTINGS, log).items == 0
     assert state(account, accounts).spam == 40
     assert state(account, accounts).outbox == BATCH + 5
+
+
+@pytest.mark.parametrize("again", ["spam", "ham"])
+def test_words_of_which_the_last_message_is_taken_back_as_another_comes_are_counted_down(
+    account, accounts, log, again
+):
+    """They are spelled anew, for nothing held them in between; there are fewer than before."""
+    teach(account, accounts, log, (1, "spam"), (2, "spam"), (3, "spam"), (4, "ham"), (5, "ham"))
+    teach(account, accounts, log, *((number, "") for number in range(1, 6)), (6, again))
+    counts = {word: (ham, spam) for _, word, ham, spam in named(accounts)}
+    assert counts["body"] == ((1, 0) if again == "ham" else (0, 1))
+    before = rows(accounts)
+    retrain(account, accounts, SETTINGS, log)
+    assert rows(accounts)["WORD"] == before["WORD"]
 
 
 def test_retraining_gives_the_same_counts(account, accounts, log):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echomox.config.schema import JunkFilter
-from echomox.filter import parts, training, words
+from echomox.filter import parts, training
 from echomox.filter.context import Stage, no_opinion
 from echomox.filter.decide import decide
 from echomox.filter.desk import Desk, due, learn, retrain
@@ -22,6 +22,7 @@ from echomox.filter.features import Envelope, read
 from echomox.filter.hashing import hashes
 from echomox.filter.judge import SURE, Asked, Judge
 from echomox.filter.learners import LEARNERS
+from echomox.filter.readers import Reader
 from echomox.filter.stages import STAGES
 from echomox.filter.training import Pupil, envelope_of
 from echomox.filter.trial import silent
@@ -322,7 +323,7 @@ def test_old_contributions_are_folded_and_stay_in_the_sums(tmp_path, monkeypatch
 
 
 def test_readers_of_words_only_ignore_parts(tmp_path, trained):
-    reader = words.Reader(junk_path(trained, "u0"))
+    reader = Reader(junk_path(trained, "u0"))
     reader.totals()
     assert reader.model("ngrams") is None
     assert set(reader.sizes()) >= {"ngrams", "ngrams.read", "combine", "contributions"}

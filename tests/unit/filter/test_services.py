@@ -1,13 +1,15 @@
 """The classifier and the trainer as they serve their sockets, in one process, on scratch directories."""
 
 import asyncio
+import sqlite3
 
 import pytest
 
 from echomox.config.paths import Paths
 from echomox.config.schema import JunkFilter
 from echomox.filter.judge import Judge
-from echomox.filter.words import Readers
+from echomox.filter.readers import Readers
+from echomox.filter.words import Writer
 from echomox.ipc import unix
 from echomox.ipc.channel import Client
 from echomox.ipc.classify import ClassifierPool
@@ -18,7 +20,7 @@ from tests.unit.filter.test_learning import Account, mail
 from workers.classifier import BATCH, Classifier
 from workers.trainer import Trainer
 
-WAIT = 5.0
+WAIT = 60.0
 
 
 @pytest.fixture
@@ -157,3 +159,30 @@ def test_learn_sock_tells_how_far_learning_is(paths, log):
         await trainer.server.close()
 
     asyncio.run(asyncio.wait_for(body(), WAIT))
+
+
+def test_who_asks_for_training_on_a_full_disk_is_told_so(paths, monkeypatch):
+    sink = Sink()
+    sink.configure(str(paths.logs / "log"), "trainer.0", {})
+
+    def full(writer, *arguments):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def body():
+        account = Account()
+        account.messages = {1: mail("cheap")}
+        account.says(1, "spam")
+        trainer = Trainer(Engine(account), paths.accounts, lambda name: JunkFilter(), Log("test", sink=sink))
+        await trainer.server.serve([unix.listen(paths.socket("learn"))])
+        client = Client(paths.socket("learn"), "c", Log("test", sink=sink))
+        await client.start()
+        await trainer.turn(0.0)
+        monkeypatch.setattr(Writer, "replace", full)
+        assert await client.request(Retrain("u0"), WAIT) == Failed("database or disk is full")
+        monkeypatch.undo()
+        assert await client.request(Retrain("u0"), WAIT) == LearnState("u0", 1, 0, 1, 1, 0)
+        await client.close()
+        await trainer.server.close()
+
+    asyncio.run(asyncio.wait_for(body(), WAIT))
+    assert "traceback" not in (paths.logs / "log").read_text()

@@ -199,4 +199,4 @@ def test_the_vocabulary_is_of_what_a_reader_sees():
     found = read(mail("Subject: Hello there", "X-Other: unseen", body="hello 4you <b>"))
     assert found.vocabulary().words == {"hello", "there", "4you", "b"}
     assert found.vocabulary().odd == ("4you",)
-    assert replace(found, seen=None).vocabulary() == found.vocabulary()
+    assert replace(found, memo={}).vocabulary() == found.vocabulary()

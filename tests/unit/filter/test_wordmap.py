@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from echomox.filter import wordmap
 from echomox.filter.hashing import hashes
 from echomox.filter.learn import Delta
+from echomox.filter.readers import Reader
 from echomox.filter.wordmap import Damaged, Table, Totals, WordMap, table_of, together, write
-from echomox.filter.words import Reader, Writer, junk_path, map_path
+from echomox.filter.words import Writer, junk_path, map_path
 
 TOTALS = Totals(7, 4, 3, 0.3)
 
@@ -47,6 +48,20 @@ def test_a_table_counts_like_a_dictionary(steps):
     assert table.lookup(array(asked)).tolist() == [list(plain.get(word, (0, 0))) for word in asked]
     found = {int(word): tuple(both) for word, both in zip(*map(np.ndarray.tolist, table.items()))}
     assert found == {word: both for word, both in plain.items() if both != (0, 0)}
+
+
+def test_words_that_come_again_as_the_table_grows_are_counted():
+    """Their count was 0, so the larger table has no slot of theirs."""
+    table = Table()
+    old = hashes([f"old {n}" for n in range(20)])
+    new = hashes([f"new {n}" for n in range(len(table.hashes))])
+    table.add(old, pairs([(1, 0)] * len(old)))
+    table.add(old, pairs([(-1, 0)] * len(old)))
+    both = np.concatenate([old, new])
+    table.add(both, pairs([(0, 1)] * len(both)))
+    assert table.lookup(both).tolist() == [[0, 1]] * len(both)
+    assert table.lookup(array([0])).tolist() == [[0, 0]]
+    assert table.used == len(both)
 
 
 def test_full_buckets_flow_over_around_the_end():
