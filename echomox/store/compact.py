@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from echomox.message.structure import Part
-from echomox.store import affect, packing
-from echomox.store.packing import COMPACT, DENSE, EMPTY, PLAIN, REST, Words
+from echomox.store import affect, close, packing
+from echomox.store.packing import COMPACT, DENSE, EMPTY, PLAIN, REST
 
 Row = Sequence[Any]
 Execute = Callable[..., Any]
@@ -24,8 +24,8 @@ DAMAGE = (ValueError, TypeError, LookupError, zlib.error)
 """What unpacking a damaged row may raise."""
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "envelope": ("subject", "message_id"),
-    "verdict": ("prefix", "profile"),
-    "prefix": (),
+    "verdict": ("prefix", "profile", "envelope"),
+    "prefix": ("envelope",),
     "parts": ("header_size", "file_size"),
     **dict.fromkeys(REST, ("rest", "envelope")),
 }
@@ -33,13 +33,48 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 _SELECTED = {
     "profile": affect.PROFILE,
     **{
-        name: f"CASE WHEN c.form < {DENSE} THEN c.{name} ELSE (SELECT {name} FROM bulk WHERE content = c.id) END"
+        name: f"CASE WHEN c.form IN ({PLAIN}, {COMPACT}) THEN c.{name}"
+        f" ELSE (SELECT {name} FROM bulk WHERE content = c.id) END"
         for name in ("rest", "verdict")
     },
 }
 """What is not always a column of content, as SQL."""
 STORED = ("message_id", "subject", "sent", "sent_day", "header_size", "eight_bit", "parts", "envelope", *REST)
 """What `read` gives: the columns that come from parsing, and those of the delivery that are kept with them."""
+
+
+class Older:
+    """How rows of a form from COMPACT on are read. words: what it was packed with."""
+
+    def __init__(self, words: packing.Words) -> None:
+        self._words = words
+
+    def prefix(self, packed: bytes, envelope: bytes) -> bytes:
+        return packing.unpack_prefix(packed, self._words)
+
+    def verdict(self, packed: bytes | str, prefix: bytes) -> str:
+        """prefix: not packed."""
+        return packing.unpack_verdict(packed, prefix, self._words)
+
+    def rest(self, packed: bytes, envelope: bytes) -> tuple[Any, ...]:
+        """envelope: packed."""
+        return packing.unpack_rest(packed, envelope, self._words)
+
+
+class Newer:
+    """The same of the forms of close.py; and how they are packed."""
+
+    def __init__(self, words: close.Words) -> None:
+        self.words = words
+
+    def prefix(self, packed: bytes, envelope: bytes) -> bytes:
+        return close.unpack_prefix(packed, envelope, self.words)
+
+    def verdict(self, packed: bytes | str, prefix: bytes) -> str:
+        return close.unpack_verdict(packed, prefix, self.words)
+
+    def rest(self, packed: bytes, envelope: bytes) -> tuple[Any, ...]:
+        return close.unpack_rest(packed, envelope, self.words)
 
 
 class Lexicon:
@@ -49,17 +84,27 @@ class Lexicon:
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
-        self._known = dict(packing.WORDS)
+        self._known: dict[int, Older | Newer] = {form: Older(words) for form, words in packing.WORDS.items()}
+        self._known[close.FIRST] = Newer(close.Words(b"", b""))
 
-    def __getitem__(self, form: int) -> Words:
+    def __getitem__(self, form: int) -> Older | Newer:
         """Raises LookupError for a form that is none."""
-        words = self._known.get(form)
-        if words is None:
-            row = self._execute("SELECT rest, trace FROM vocabulary WHERE id = ?", (form - DENSE,)).fetchone()
+        found = self._known.get(form)
+        if found is None:
+            number = close.FIRST - form if form < PLAIN else form - DENSE
+            row = self._execute("SELECT rest, trace FROM vocabulary WHERE id = ?", (number,)).fetchone()
             if row is None:
-                raise LookupError(f"no vocabulary {form - DENSE}")
-            words = self._known[form] = packing.words_of(*row)
-        return words
+                raise LookupError(f"no vocabulary {number}")
+            found = Newer(close.Words(*row)) if form < PLAIN else Older(packing.words_of(*row))
+            self._known[form] = found
+        return found
+
+    def newest(self, form: int) -> close.Words:
+        """Of a form that rows are written in now."""
+        found = self[form]
+        if not isinstance(found, Newer):
+            raise LookupError(f"form {form} is not written any more")
+        return found.words
 
 
 class Shape(NamedTuple):
@@ -111,13 +156,13 @@ def _builder(count: int, where: Mapping[str, int], parsed: bool) -> Callable[[Ro
                 unpack = packing.longer_envelope if row[form] == COMPACT else packing.unpack_envelope
                 values[envelope] = unpack(row[envelope], row[title], row[own])
             if deflated:
-                words = lexicon[row[form]]
+                how = lexicon[row[form]]
                 if prefix >= 0:
-                    values[prefix] = packing.unpack_prefix(row[prefix], words)
+                    values[prefix] = how.prefix(row[prefix], row[packed])
                 if verdict >= 0:
-                    values[verdict] = _verdict((row[verdict], row[trace], row[profile]), words)
+                    values[verdict] = _verdict((row[verdict], row[trace], row[packed], row[profile]), how)
                 if rest:
-                    found = packing.unpack_rest(row[bulk], row[packed], words)
+                    found = how.rest(row[bulk], row[packed])
                     for place, number in rest:
                         values[place] = found[number]
         if parts >= 0:
@@ -127,10 +172,10 @@ def _builder(count: int, where: Mapping[str, int], parsed: bool) -> Callable[[Ro
     return build
 
 
-def _verdict(row: tuple[bytes | str, bytes, str | None], words: Words) -> str:
-    """row: verdict, prefix, profile"""
-    text = packing.unpack_verdict(row[0], packing.unpack_prefix(row[1], words), words) if row[0] else ""
-    return affect.join(text, row[2])
+def _verdict(row: tuple[bytes | str, bytes, bytes, str | None], how: Older | Newer) -> str:
+    """row: verdict, prefix, envelope, profile"""
+    text = how.verdict(row[0], how.prefix(row[1], row[2])) if row[0] else ""
+    return affect.join(text, row[3])
 
 
 def _list_parts(text: str, header_size: int, file_size: int) -> tuple[Part, ...]:
@@ -145,17 +190,17 @@ def _list_parts(text: str, header_size: int, file_size: int) -> tuple[Part, ...]
 def functions(lexicon: Lexicon) -> Mapping[str, Callable[..., Any]]:
     """For every connection of this program."""
 
-    def prefix_of(form: int, prefix: bytes) -> bytes:
+    def prefix_of(form: int, prefix: bytes, envelope: bytes) -> bytes:
         """Nothing for one that is damaged: the message is shown without, and verifydata finds it."""
         try:
-            return prefix if form == PLAIN else packing.unpack_prefix(prefix, lexicon[form])
+            return prefix if form == PLAIN else lexicon[form].prefix(prefix, envelope)
         except DAMAGE:
             return b""
 
     def rest_of(form: int, rest: bytes, envelope: bytes, number: int) -> Any:
         """A row that is damaged has nothing, and is for verifydata to find."""
         try:
-            return packing.unpack_rest(rest, envelope, lexicon[form])[number]
+            return lexicon[form].rest(rest, envelope)[number]
         except DAMAGE:
             return ""
 
@@ -164,19 +209,18 @@ def functions(lexicon: Lexicon) -> Mapping[str, Callable[..., Any]]:
         if form == PLAIN:
             return True
         try:
-            packing.unpack_prefix(prefix, lexicon[form])
-            if len(packing.unpack_rest(rest, envelope, lexicon[form])) != len(REST):
-                return False
-            return bool(packing.longer_envelope(envelope, "", ""))
+            how = lexicon[form]
+            how.prefix(prefix, envelope)
+            return len(how.rest(rest, envelope)) == len(REST) and bool(packing.longer_envelope(envelope, "", ""))
         except DAMAGE:
             return False
 
     return {"prefix_of": prefix_of, "rest_of": rest_of, "row_is_whole": row_is_whole}
 
 
-FORM = f"{DENSE} + vocabulary"
+FORM = f"{close.FIRST} - vocabulary"
 """`newest`, of state."""
-PREFIX = "prefix_of(c.form, c.prefix)"
+PREFIX = "prefix_of(c.form, c.prefix, c.envelope)"
 WHOLE = f"row_is_whole(c.form, {_SELECTED['rest']}, c.envelope, c.prefix)"
 
 
@@ -190,7 +234,7 @@ def text_sql(name: str) -> str:
 
 _SHAPE = shape(STORED, {}, parsed=False)
 _READ = f"SELECT {', '.join(_SHAPE.select)} FROM content c WHERE c.id = ?"
-_TRACE = f"SELECT form, prefix, {_SELECTED['verdict']}, {_SELECTED['profile']} FROM content c WHERE id = ?"
+_TRACE = f"SELECT form, prefix, envelope, {_SELECTED['verdict']}, {_SELECTED['profile']} FROM content c WHERE id = ?"
 _EMPTIED = ", ".join(f"{name} = {'x' if isinstance(value, bytes) else ''}''" for name, value in zip(REST, EMPTY))
 _KEPT = tuple(name for name in STORED if name not in (*REST, "envelope", "parts"))
 _WRITE = (
@@ -201,21 +245,27 @@ BULK = "INSERT OR REPLACE INTO bulk (content, rest, verdict) VALUES (?, ?, ?)"
 
 
 def read(execute: Execute, content: int) -> dict[str, Any] | None:
-    """The values of STORED, parts as JSON; None when there is no such row. Raises one of DAMAGE."""
+    """The values of STORED, parts as JSON, but for a preview that is not kept; None when there is no such row. Raises
+    one of DAMAGE."""
     row = execute(_READ, (content,)).fetchone()
-    return None if row is None else dict(zip(STORED, _SHAPE.build(row, Lexicon(execute))))
+    if row is None:
+        return None
+    values = dict(zip(STORED, _SHAPE.build(row, Lexicon(execute))))
+    if values["preview"] is None:
+        del values["preview"]
+    return values
 
 
 def trace(execute: Execute, content: int) -> tuple[bytes, str]:
     """(prefix, verdict)"""
-    form, prefix, verdict, profile = execute(_TRACE, (content,)).fetchone()
+    form, prefix, envelope, verdict, profile = execute(_TRACE, (content,)).fetchone()
     if form == PLAIN:
         return prefix, verdict
     plain = b""
     try:
-        words = Lexicon(execute)[form]
-        plain = packing.unpack_prefix(prefix, words)
-        return plain, _verdict((verdict, prefix, profile), words)
+        how = Lexicon(execute)[form]
+        plain = how.prefix(prefix, envelope)
+        return plain, _verdict((verdict, prefix, envelope, profile), how)
     except DAMAGE:
         return plain, ""
 
@@ -226,19 +276,19 @@ def newest(execute: Execute) -> int:
 
 
 def write(execute: Execute, content: int, values: Mapping[str, Any]) -> None:
-    """Puts a row that is there into the newest form. values: of STORED."""
+    """Puts a row that is there into the newest form. values: of STORED; no preview is needed."""
     prefix, verdict = trace(execute, content)
     form = newest(execute)
-    words = Lexicon(execute)[form]
+    words = Lexicon(execute).newest(form)
     envelope = packing.pack_envelope(values["envelope"], values["subject"], values["message_id"])
-    packed = packing.pack_rest([values[name] for name in REST], envelope, words)
+    packed = close.pack_rest([values.get(name) for name in REST], envelope, words)
     (file_size,) = execute("SELECT file_size FROM content WHERE id = ?", (content,)).fetchone()
     parts = packing.pack_parts(values["parts"], values["header_size"], file_size)
     affect.write(execute, content, verdict)
     short, _ = affect.cut(verdict)
     kept = [values[name] for name in _KEPT]
-    execute(_WRITE, (*kept, parts, envelope, form, packing.pack_prefix(prefix, words), content))
-    execute(BULK, (content, packed, packing.pack_verdict(short, prefix, words)))
+    execute(_WRITE, (*kept, parts, envelope, form, close.pack_prefix(prefix, envelope, words), content))
+    execute(BULK, (content, packed, close.pack_verdict(short, prefix, words)))
 
 
 def mend(execute: Execute, content: int, parsed: Mapping[str, Any]) -> None:

@@ -520,6 +520,10 @@ class Committer(Protocol):
         ...
 
 
+FEW_OPEN = 8
+"""Engine.open_limit of a process that goes through accounts one after the other."""
+
+
 class Engine(Protocol):
     on_change: Callable[[str, int], None]
     """Called with (account, modseq) after each committed write of this process; rings the bell."""
@@ -527,6 +531,8 @@ class Engine(Protocol):
     """(account, mailbox) -> what the account's options say of messages that are put there: "spam", "ham", "" for
     neither; None when they say nothing. "waits": nothing either, but what the user moves from there elsewhere is
     ham."""
+    open_limit: int
+    """So many accounts stay open for their next use; each takes memory, some 180 KB in SQLite."""
 
     def accounts(self) -> list[str]: ...
     def create(self, account: str) -> None:

@@ -12,6 +12,7 @@ import time
 from array import array
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import floor
 from typing import Any
 
 from echomox.imap import search as keys
@@ -259,7 +260,7 @@ class FakeAccount(FakeNames):
             modseq,
             bits,
             names.join_keywords(words),
-            addition.received,
+            float(floor(addition.received)),
             now,
             target.prefix,
             target.verdict,
@@ -437,6 +438,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.on_change: Callable[[str, int], None] = _no_bell
         self.opinion: Callable[[str, str], str | None] = lambda account, mailbox: None
+        self.open_limit = 0
         self.spool: dict[str, bytes] = {}
         self._accounts: dict[str, FakeAccount] = {}
 

@@ -134,8 +134,9 @@ class Filler:
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = self._connect()
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(f"BEGIN; {SCHEMA} COMMIT")
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
         connection.execute("INSERT INTO meta VALUES (1, ?, ?, 0, ?)", (FORMAT, instance, seal(FORMAT, instance, 0, [])))
+        connection.execute("COMMIT")
         return connection
 
     def _guarded(self, work: Callable[[], int]) -> int:

@@ -12,26 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import floor
 from operator import itemgetter
 from typing import Any
 
 from echomox.message.structure import Part, Structure
-from echomox.store import affect, compact, mailboxes, messages, muted, names, sortkeys
+from echomox.store import affect, close, compact, mailboxes, messages, muted, names, sortkeys
 from echomox.store.database import UID_BITS, Write
 from echomox.store.engine import DEFAULT_MAILBOXES, Addition, LimitExceeded, NoSuchMailbox, Target
 from echomox.store.flags import SEEN, after_transfer, counts, is_free, label
 from echomox.store.journal import Row
-from echomox.store.packing import (
-    EMPTY,
-    REST,
-    Words,
-    delivery_mark,
-    pack_envelope,
-    pack_parts,
-    pack_prefix,
-    pack_rest,
-    pack_verdict,
-)
+from echomox.store.packing import EMPTY, REST, delivery_mark, pack_envelope, pack_parts
 
 SHARED = [
     "crc",
@@ -148,7 +139,9 @@ def insert_rows(
     rows already, if anything has. Counts and `uidnext` follow; `state` is the caller's."""
     cuts = [affect.cut(row.verdict) if row.verdict else _NO_VERDICT for row, _ in rows]
     bulks: list[tuple[int, bytes, bytes | str]] = []
-    write.executemany(_CONTENT, _packed(rows, (form, write.database.lexicon[form]), [text for text, _ in cuts], bulks))
+    write.executemany(
+        _CONTENT, _packed(rows, (form, write.database.lexicon.newest(form)), [text for text, _ in cuts], bulks)
+    )
     write.executemany(compact.BULK, bulks)
     write.executemany(
         _MESSAGE,
@@ -187,22 +180,26 @@ def insert_rows(
 
 def _packed(
     rows: Sequence[tuple[Row, tuple[Any, ...]]],
-    how: tuple[int, Words],
+    how: tuple[int, close.Words],
     verdicts: Sequence[str],
     bulks: list[tuple[int, bytes, bytes | str]],
 ) -> Iterator[tuple[Any, ...]]:
     """Values for _CONTENT; those for compact.BULK are added to `bulks`. The recipients of one message have the same
     shared values. verdicts: as `affect.cut`; how: form and words."""
     form, words = how
-    known: dict[int, tuple[tuple[Any, ...], bytes]] = {}
+    known: dict[int, tuple[tuple[Any, ...], bytes, bytes]] = {}
     for (row, shared), verdict in zip(rows, verdicts):
         found = known.get(id(shared))
         if found is None:
             envelope = pack_envelope(*_ENVELOPE(shared))
             ends = delivery_mark(shared[_DELIVERY]), pack_parts(*_PARTS(shared)), envelope, form
-            found = known[id(shared)] = (*_TO_KEEP(shared), *ends), pack_rest(_TO_PACK(shared), envelope, words)
-        bulks.append((row.id, found[1], pack_verdict(verdict, row.prefix, words)))
-        yield (*found[0], row.id, pack_prefix(row.prefix, words))
+            found = known[id(shared)] = (
+                (*_TO_KEEP(shared), *ends),
+                close.pack_rest(_TO_PACK(shared), envelope, words),
+                envelope,
+            )
+        bulks.append((row.id, found[1], close.pack_verdict(verdict, row.prefix, words)))
+        yield (*found[0], row.id, close.pack_prefix(row.prefix, found[2], words))
 
 
 def _add_profiles(
@@ -264,7 +261,7 @@ class Inserter:
     sorting: Sorting | None = None
     """With muted threads in the account each row has its thread at once; without, `finish` sees to it."""
     now: float = field(default_factory=lambda: float(int(time.time())))
-    """SAVEDATE has seconds; a number without a fraction takes half the room."""
+    """SAVEDATE has seconds, as INTERNALDATE has; a number without a fraction takes half the room."""
 
     def __post_init__(self) -> None:
         self.instance, self.next_id, modseq, self.form, any_muted = self.write.execute(_STATE).fetchone()
@@ -297,7 +294,7 @@ class Inserter:
             self.next_id,
             flags,
             len(target.prefix) + addition.structure.size,
-            addition.received,
+            float(floor(addition.received)),
             self.now,
             names.join_keywords(words),
             target.prefix,

@@ -1,7 +1,8 @@
 """The packed forms of a row of `content`, so that an account's index is small beside its mail (T10).
 
-A row says its form: 0 has every value as it stands in a column of its own (of versions before 7); 1 (of version 7) and
-those from 2 on are packed:
+A row says its form: 0 has every value as it stands in a column of its own (of versions before 7); 1 (of version 7),
+those from 2 on (of version 8) and those below 0 (of version 9: close.py) are packed. All are read; only the last are
+written. Of 1 and from 2 on:
 
     envelope   the ENVELOPE without what stands elsewhere: see `shorter_envelope`. Its first use is the fastest FETCH
                there is, so nothing in it is deflated. From form 2 on what is between strings is shorter
@@ -93,9 +94,9 @@ _LEVEL = 3  # higher ones take longer and save two in a hundred
 _BITS = -13  # of the window when packing: DICTIONARY and what is packed fit in
 _MEMORY = 5  # zlib sets its tables to nought for each stream, so they are small
 _deflater = partial(zlib.compressobj, _LEVEL, zlib.DEFLATED, _BITS, _MEMORY, zlib.Z_DEFAULT_STRATEGY)
-_OF_REST = DICTIONARY[: DICTIONARY.index(b'{"place"')]
-_OF_VERDICT = DICTIONARY[len(_OF_REST) : DICTIONARY.index(b"Return-Path")]
-_OF_PREFIX = DICTIONARY[DICTIONARY.index(b"Return-Path") :]
+OF_REST = DICTIONARY[: DICTIONARY.index(b'{"place"')]
+OF_VERDICT = DICTIONARY[len(OF_REST) : DICTIONARY.index(b"Return-Path")]
+OF_PREFIX = DICTIONARY[DICTIONARY.index(b"Return-Path") :]
 """Only what is of use: reading a dictionary takes as long as packing a message's row does."""
 
 
@@ -111,11 +112,11 @@ class Words(NamedTuple):
 
 def words_of(rest: bytes, trace: bytes) -> Words:
     """Of the forms from DENSE on. rest, trace: of a vocabulary; empty for form DENSE."""
-    return Words(trace + _OF_PREFIX, trace, rest + _OF_REST, guess.verdict)
+    return Words(trace + OF_PREFIX, trace, rest + OF_REST, guess.verdict)
 
 
 WORDS: dict[int, Words] = {
-    COMPACT: Words(DICTIONARY, _OF_VERDICT, _OF_REST, lambda prefix: prefix),
+    COMPACT: Words(DICTIONARY, OF_VERDICT, OF_REST, lambda prefix: prefix),
     DENSE: words_of(b"", b""),
 }
 """Of the forms that are the same in all accounts."""

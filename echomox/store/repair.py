@@ -140,7 +140,7 @@ def _structure(write: Write, content: int, source: bytes) -> int:
         known = compact.read(write.execute, content)
     except compact.DAMAGE:
         known = {}
-    if known is None or all(known.get(name) == value for name, value in values.items()):
+    if known is None or (known and all(known.get(name, value) == value for name, value in values.items())):
         return 0
     compact.mend(write.execute, content, values)
     return 1

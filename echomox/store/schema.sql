@@ -1,4 +1,4 @@
--- index.db of one account, version 8. Times are Unix seconds, sizes bytes, booleans 0 or 1.
+-- index.db of one account, version 9. Times are Unix seconds, sizes bytes, booleans 0 or 1.
 -- Writers hold one short BEGIN IMMEDIATE transaction; see database.py for the pragmas.
 
 -- The one row of counters. Nothing here is ever given twice, not even after a power cut (see recover.py).
@@ -59,8 +59,8 @@ CREATE INDEX message_copies ON message (content) WHERE content != id;
 
 -- What does not change: from the one parsing at delivery. The file is msg/<id div 8192, 5 digits>/<id>. Of form 1
 -- and higher ones (packing.py), envelope, prefix and verdict are packed and the columns marked * are empty, for `rest`
--- has them; from form 2 on `bulk` has rest and verdict, parts may be short and delivery is a checksum. Of form 0, which versions before 7 wrote, all
--- is as it stands.
+-- has them; of form 2 and higher ones, and of those below 0 (close.py), which have no preview, `bulk` has rest and verdict,
+-- parts may be short and delivery is a checksum. Of form 0, which versions before 7 wrote, all is as it stands.
 CREATE TABLE content (
     id INTEGER PRIMARY KEY,               -- the id of the first message that had it
     crc INTEGER NOT NULL,                 -- CRC-32 of the file
@@ -92,7 +92,7 @@ CREATE TABLE content (
     rest BLOB NOT NULL DEFAULT x''
 );
 
--- What is seldom wanted of contents of form 2 and higher ones, apart, so that what is listed stands closer together.
+-- What is seldom wanted of contents of forms but 0 and 1, apart, so that what is listed stands closer together.
 CREATE TABLE bulk (
     content INTEGER PRIMARY KEY,
     rest BLOB NOT NULL,
@@ -101,7 +101,8 @@ CREATE TABLE bulk (
 CREATE TRIGGER content_takes_bulk AFTER DELETE ON content
     BEGIN DELETE FROM bulk WHERE content = old.id; END;
 
--- What contents of form 3 and higher ones are packed with, besides what all accounts have in common: 3 is with number 1.
+-- What contents of form -2 and lower ones are packed with, and of version 8 of form 3 and higher ones, besides what all
+-- accounts have in common: -2 and 3 are with number 1.
 -- Rows never change. made: next_id when it was made. See vocabulary.py.
 CREATE TABLE vocabulary (
     id INTEGER PRIMARY KEY,

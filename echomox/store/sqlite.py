@@ -47,6 +47,7 @@ class SqliteEngine:
     def __init__(self, paths: Paths, disk: Disk | None = None, boot_id: str = "") -> None:
         self.on_change: Callable[[str, int], None] = _no_bell
         self.opinion: Callable[[str, str], str | None] = lambda account, mailbox: None
+        self.open_limit = OPEN_LIMIT
         self.disk = disk or Disk()
         self.data = str(paths.data)
         self.spool = str(paths.spool)
@@ -141,7 +142,7 @@ class SqliteEngine:
         again.
         """
         connected = [store for store in self._open.values() if store.database.is_connected()]
-        for store in connected[: max(0, len(connected) - OPEN_LIMIT)]:
+        for store in connected[: max(0, len(connected) - self.open_limit)]:
             connection = store.database.release()
             if connection is not None:
                 # The last connection of all copies the WAL when it closes, which may wait for the disk.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from echomox.store.engine import StoreError
 
-VERSION = 8
+VERSION = 9
 _AFFECTIVE_STATE = """CREATE TABLE affective_state (
     content INTEGER PRIMARY KEY,
     joy REAL NOT NULL,
@@ -172,7 +172,9 @@ CREATE VIEW v_part AS
                     ELSE substr(c.parts, 1, instr(c.parts, ' ') - 1) END,
            '', c.file_size - c.header_size, c.header_size, '1', ''
     FROM message m JOIN content c ON c.id = m.content WHERE c.parts NOT LIKE '[%'"""
-UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHARING, _COMPACT, _VOCABULARY)
+_CLOSE = "UPDATE state SET vocabulary = 0"
+"""One that was made for the older forms has other things; the next one is made at once."""
+UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHARING, _COMPACT, _VOCABULARY, _CLOSE)
 """UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from echomox.store import backlog, compact, mailboxes
+from echomox.store import backlog, compact, mailboxes, previews
 from echomox.store.content import FileContent
 from echomox.store.database import UID_BITS, UID_MASK, Database, Read, Write
 from echomox.store.engine import COLUMNS, ID_DIGITS, Changes, Mailbox, NoSuchMailbox, Selected, StoreError
@@ -92,14 +93,15 @@ def _numbers(connection: sqlite3.Connection, table: str, values: tuple[int, ...]
 
 
 def claim_recent(database: Database, mailbox_id: int, below: int) -> int:
-    """Raises `recent` to `below`; returns what it was."""
+    """Raises `recent` to `below`; returns what it was. A full disk keeps nobody from reading: another session is shown
+    the same messages as \\Recent then (RFC 3501 2.3.2)."""
     recent = _recent(database, mailbox_id)
     if recent >= below:
         return recent
-    with database.write(bell=False) as write:
+    with suppress(OSError), database.write(bell=False) as write:
         recent = _recent(write, mailbox_id)
         write.execute("UPDATE mailbox SET recent = max(recent, ?) WHERE id = ?", (below, mailbox_id))
-        return recent
+    return recent
 
 
 def _recent(database: Database | Write, mailbox_id: int) -> int:
@@ -133,8 +135,18 @@ def fetch(
 ) -> Iterator[tuple[Any, ...]]:
     if any(column not in COLUMNS for column in columns):
         raise ValueError(f"unknown column in {columns}")
+    if "preview" in columns:
+        return previews.filled(database, _fetch(database, mailbox_id, (low, high), previews.more(columns)), columns)
+    return _fetch(database, mailbox_id, (low, high), columns)
+
+
+def _fetch(
+    database: Database, mailbox_id: int, uids: tuple[int, int], columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """columns: as `previews.more` has them."""
+    low, high = uids
     hot = all(column in HOT for column in columns)
-    chosen, build = compact.shape(columns, HOT)
+    chosen, build = compact.shape(columns, {**HOT, **previews.SELECTED})
     join = "" if hot else "JOIN content c ON c.id = m.content "
     size = HOT_CHUNK if hot else COLD_CHUNK
     statement = (

@@ -17,6 +17,7 @@ import json
 import time
 from array import array
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from echomox.imap import search as keys
 from echomox.imap.lexer import Bad, Parser
 from echomox.imap.search import Key
 from echomox.imap.searching import BadCharset, program
-from echomox.store import backlog, compact, mailboxes, messages, names, search, views
+from echomox.store import backlog, compact, mailboxes, messages, names, previews, search, views
 from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import (
     COLUMNS,
@@ -270,9 +271,7 @@ def _change_members(write: Write, row: Row, gone: list[int], new: list[int]) -> 
         "INSERT INTO virtual_member VALUES (?, ?, ?, ?)",
         ((row.id, row.uidnext + place, message_id, modseq) for place, message_id in enumerate(new)),
     )
-    write.execute(
-        "UPDATE virtual SET uidnext = uidnext + ?, modseq = ? WHERE id = ?", (len(new), modseq, row.id)
-    )
+    write.execute("UPDATE virtual SET uidnext = uidnext + ?, modseq = ? WHERE id = ?", (len(new), modseq, row.id))
 
 
 # -- reading -----------------------------------------------------------------------------
@@ -301,10 +300,12 @@ def claim_recent(database: Database, mailbox_id: int, below: int) -> int:
     row = _row(database, mailbox_id)
     if row.recent >= below:
         return row.recent
-    with database.write(bell=False) as write:
+    recent = row.recent
+    with suppress(OSError), database.write(bell=False) as write:
         found = write.execute("SELECT recent FROM virtual WHERE id = ?", (row.id,)).fetchone()
         write.execute("UPDATE virtual SET recent = max(recent, ?) WHERE id = ?", (below, row.id))
-        return int(found[0]) if found else row.recent
+        recent = int(found[0]) if found else recent
+    return recent
 
 
 def changes(database: Database, mailbox_id: int, since: int) -> Changes:
@@ -340,8 +341,8 @@ def fetch(
 ) -> Iterator[tuple[Any, ...]]:
     if any(column not in COLUMNS for column in columns):
         raise ValueError(f"unknown column in {columns}")
-    hot = {**views.HOT, "uid": "v.uid", "modseq": "max(m.modseq, v.modseq)"}
-    chosen, build = compact.shape(columns, hot)
+    hot = {**views.HOT, **previews.SELECTED, "uid": "v.uid", "modseq": "max(m.modseq, v.modseq)"}
+    chosen, build = compact.shape(previews.more(columns), hot)
     cold = any(column not in hot for column in columns)
     size = views.COLD_CHUNK if cold else views.HOT_CHUNK
     statement = (
@@ -353,7 +354,8 @@ def fetch(
     if "thread_id" in columns:
         for _ in backlog.sort_all(database):  # hardly ever: accounts old enough had no virtual mailboxes
             pass
-    return views.rows_of(database, statement, bounds, (size, build if cold else None))
+    rows = views.rows_of(database, statement, bounds, (size, build if cold else None))
+    return previews.filled(database, rows, columns) if "preview" in columns else rows
 
 
 # -- where the messages are ---------------------------------------------------------------
@@ -390,9 +392,7 @@ def translated(key: Key, uids: Mapping[int, int]) -> Key:
     return key
 
 
-def searching(
-    database: Database, mailbox_id: int, key: Key, uids: array[int]
-) -> Generator[None, None, list[int]]:
+def searching(database: Database, mailbox_id: int, key: Key, uids: array[int]) -> Generator[None, None, list[int]]:
     found: list[int] = []
     for real, known in places(database, mailbox_id, uids).items():
         yield

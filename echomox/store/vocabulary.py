@@ -1,5 +1,5 @@
 """What an account's messages say again and again: its languages, its correspondents' domains, its own trace headers.
-New contents are packed with it (packing.py), which makes them a sixth smaller than DICTIONARY alone does.
+New contents are packed with it (close.py), which makes them a sixth smaller than DICTIONARY alone does.
 
 The indexer makes one when the account has FIRST messages, a better one at SECOND, and another after each EACH, so that
 it keeps up with what comes. It takes in only what LEAST of the latest SAMPLES messages have in common, lest it keep
@@ -15,19 +15,20 @@ from typing import Any
 
 import msgpack
 
-from echomox.store import affect, compact
+from echomox.store import affect, compact, traces
 from echomox.store.packing import REST
 
 FIRST, SECOND, EACH = 128, 2048, 16_384
 SAMPLES = 128
-TRACES = 64
+TRACES = 96
 LEAST = 4
 """In so many of the messages a piece is found, or it is not taken in."""
-REST_SIZE, TRACE_SIZE = 4000, 4000
+REST_SIZE, TRACE_SIZE = 4000, 6000
 """Octets: more makes each row smaller by a few octets, and packing slower."""
 _REST_PIECE, _TRACE_PIECE = 5, 8
 _LONGEST = 4096
 """Octets of a sample that are looked at."""
+_LEFT_OUT = ("body", "preview")
 Execute = Callable[..., Any]
 
 
@@ -42,23 +43,24 @@ def is_due(execute: Execute) -> bool:
 def samples(execute: Execute) -> tuple[list[bytes], list[bytes]]:
     """Of the latest contents: what is packed as `rest`, and trace headers with the verdict."""
     rests: list[bytes] = []
-    traces: list[bytes] = []
+    said: list[bytes] = []
     rows = execute(f"SELECT id FROM content ORDER BY id DESC LIMIT {SAMPLES}").fetchall()  # noqa: S608
     for (content,) in rows:
         with suppress(*compact.DAMAGE):
             values = compact.read(execute, content)
             if values is not None:
-                rests.append(msgpack.packb([values[name] for name in REST if name != "body"])[:_LONGEST])
-            if len(traces) < TRACES:
+                rests.append(msgpack.packb([values[name] for name in REST if name not in _LEFT_OUT])[:_LONGEST])
+            if len(said) < TRACES:
                 prefix, verdict = compact.trace(execute, content)
                 if prefix:
-                    traces.append((prefix + affect.cut(verdict)[0].encode("utf-8", "replace"))[:_LONGEST])
-    return rests, traces
+                    text = affect.cut(verdict)[0].encode("utf-8", "replace")
+                    said.append((traces.shorten(prefix) + text)[:_LONGEST])
+    return rests, said
 
 
-def make(rests: Sequence[bytes], traces: Sequence[bytes]) -> tuple[bytes, bytes]:
+def make(rests: Sequence[bytes], said: Sequence[bytes]) -> tuple[bytes, bytes]:
     """(rest, trace) of a vocabulary."""
-    return gather(rests, _REST_PIECE, REST_SIZE), gather(traces, _TRACE_PIECE, TRACE_SIZE)
+    return gather(rests, _REST_PIECE, REST_SIZE), gather(said, _TRACE_PIECE, TRACE_SIZE)
 
 
 def keep(execute: Execute, words: tuple[bytes, bytes]) -> None:

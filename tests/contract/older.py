@@ -1,14 +1,17 @@
-"""An account as older versions of its index left it. Of version 7: all rows in form 1, nothing of vocabularies. Of
-version 6: all in the plain form, no columns for another."""
+"""An account as older versions of its index left it. Of version 8: rows in form 2 and in that of a vocabulary, with
+their previews. Of version 7: all rows in form 1, nothing of vocabularies. Of version 6: all in the plain form, no
+columns for another."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from echomox.store import compact, packing
-from echomox.store.database import connect
-from echomox.store.packing import COMPACT, REST, WORDS
+from echomox.message.mime import parse
+from echomox.store import affect, compact, packing
+from echomox.store.database import FILES_PER_DIRECTORY, connect
+from echomox.store.packing import COMPACT, DENSE, REST, WORDS
 
 VIEWS = (
     """CREATE VIEW v_part AS
@@ -44,13 +47,46 @@ def _as_before_8(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA user_version=7")
 
 
+def _values(connection: sqlite3.Connection, path: Path, identity: int) -> dict[str, Any]:
+    """Of a content as a row has them that keeps its preview."""
+    values = compact.read(connection.execute, identity)
+    assert values is not None
+    file = path.parent / "msg" / f"{identity // FILES_PER_DIRECTORY:05d}" / str(identity)
+    return {"preview": parse(file.read_bytes()).preview, **values}
+
+
+def to_version_8(path: Path) -> None:
+    """path: of index.db; nobody has it open. Every second row is in the form of a vocabulary that was made for it."""
+    connection = connect(str(path))
+    rest, said = b"Hello, hello", b"Delivered-To: ann"
+    number = connection.execute(
+        "INSERT INTO vocabulary (made, rest, trace) SELECT next_id, ?, ? FROM state", (rest, said)
+    ).lastrowid
+    assert number is not None
+    connection.execute("UPDATE state SET vocabulary = ?", (number,))
+    for (identity,) in connection.execute("SELECT id FROM content").fetchall():
+        values = _values(connection, path, identity)
+        form = DENSE + number if identity % 2 else DENSE
+        words = packing.words_of(rest, said) if identity % 2 else WORDS[DENSE]
+        prefix, verdict = compact.trace(connection.execute, identity)
+        short, _ = affect.cut(verdict)
+        envelope = packing.pack_envelope(values["envelope"], values["subject"], values["message_id"])
+        packed = packing.pack_rest([values[name] for name in REST], envelope, words)
+        connection.execute(
+            "UPDATE content SET form = ?, envelope = ?, prefix = ? WHERE id = ?",
+            (form, envelope, packing.pack_prefix(prefix, words), identity),
+        )
+        connection.execute(compact.BULK, (identity, packed, packing.pack_verdict(short, prefix, words)))
+    connection.execute("PRAGMA user_version=8")
+    connection.close()
+
+
 def to_version_7(path: Path) -> None:
     """path: of index.db; nobody has it open."""
     connection = connect(str(path))
     words = WORDS[COMPACT]
     for (identity,) in connection.execute("SELECT id FROM content").fetchall():
-        values = compact.read(connection.execute, identity)
-        assert values is not None
+        values = _values(connection, path, identity)
         prefix, verdict = compact.trace(connection.execute, identity)
         envelope = packing.shorter_envelope(values["envelope"], values["subject"], values["message_id"])
         rest = packing.pack_rest([values[name] for name in REST], envelope, words)
@@ -68,8 +104,7 @@ def to_version_6(path: Path) -> None:
     """path: of index.db; nobody has it open."""
     connection = connect(str(path))
     for (identity,) in connection.execute("SELECT id FROM content").fetchall():
-        values = compact.read(connection.execute, identity)
-        assert values is not None
+        values = _values(connection, path, identity)
         prefix, verdict = compact.trace(connection.execute, identity)
         names = ("envelope", "parts", *REST)
         connection.execute(

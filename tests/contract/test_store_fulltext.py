@@ -342,6 +342,33 @@ def test_verify_finds_it_and_fix_gives_it_up(engine: SqliteEngine, tmp_path: Pat
     assert verify(paths) == []
 
 
+def test_an_index_that_is_being_made_is_no_fault(engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks at it before any statement of its making finds none: neither a fault nor damage."""
+    put(engine, SOURCES[:1])
+    database = engine.open(ALICE).database
+    connect, found = fill.Filler._connect, []
+
+    def look(statement: str) -> None:
+        found.append((fulltext.verify(database), fulltext.opened(database), os.path.exists(fulltext.marker(database))))
+
+    def connect_and_look(self: fill.Filler) -> sqlite3.Connection:
+        connection = connect(self)
+        connection.set_trace_callback(look)
+        return connection
+
+    monkeypatch.setattr(fill.Filler, "_connect", connect_and_look)
+    fill.Filler(database).close()
+    assert len(found) > 5 and set(found) == {("", None, False)}
+
+
+def test_one_whose_making_was_cut_short_is_no_fault_and_is_made_anew(engine: SqliteEngine) -> None:
+    database = engine.open(ALICE).database
+    Path(fulltext.path(database)).touch(0o600)
+    assert fulltext.verify(database) == ""
+    index(engine)
+    assert fulltext.verify(database) == "" and fulltext.opened(database) is not None
+
+
 PIECES = st.text(st.sampled_from("abcABC äÄßσς.,-_@ \r\n漢字か한ก\u0301🎉x1"), max_size=30)
 WORD = st.text(st.sampled_from("abcABCäßσ漢字か한x1._ "), min_size=1, max_size=5)
 

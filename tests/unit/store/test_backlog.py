@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from echomox.imap.sorting import Criterion
 from echomox.store import backlog
 from echomox.store.engine import COLUMNS, AccountStore
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.upgrades import VERSION, upgrade
 from echomox.store.verify import verify
-from tests.contract.older import to_version_6, to_version_7
+from tests.contract.older import to_version_6, to_version_7, to_version_8
 from tests.contract.stores import ALICE, add, message
 
 NUMBER = 7
@@ -85,7 +86,7 @@ def test_both_forms_are_read_alike(engine: SqliteEngine, paths: Paths, monkeypat
     while store.modernize(lambda: False):
         rounds += 1
         assert picture(store) == before and verify(paths) == []
-    assert rounds > 3 and query(paths, "SELECT DISTINCT form FROM content") == [(2,)]
+    assert rounds > 3 and query(paths, "SELECT DISTINCT form FROM content") == [(-1,)]
     assert query(paths, "SELECT packed FROM state") == [(NUMBER,)]
 
 
@@ -93,7 +94,7 @@ def test_new_mail_beside_old(engine: SqliteEngine, paths: Paths) -> None:
     engine.close()
     to_version_6(index(paths))
     add(engine, source=message("new"), account=ALICE)
-    assert query(paths, "SELECT form FROM content ORDER BY id") == [(0,)] * NUMBER + [(2,)]
+    assert query(paths, "SELECT form FROM content ORDER BY id") == [(0,)] * NUMBER + [(-1,)]
     store = engine.open(ALICE)
     before = picture(store)
     assert store.modernize(lambda: True) == 0
@@ -173,10 +174,61 @@ def test_an_account_of_version_7_is_as_it_was(engine: SqliteEngine, paths: Paths
     assert store.modernize(lambda: False) == 0 and store.repair("reparse") == 0
     assert [query(paths, f"SELECT * FROM {view}") for view in ("v_part", "v_affective_state")] == views
     add(engine, source=message("new"), account=ALICE)
-    assert query(paths, "SELECT form FROM content ORDER BY id") == [(1,)] * NUMBER + [(2,)]
+    assert query(paths, "SELECT form FROM content ORDER BY id") == [(1,)] * NUMBER + [(-1,)]
     assert store.affect(1) is not None
     store.remove(store.mailbox("INBOX").id, [1])
     assert store.affect(1) is None and query(paths, "SELECT count(*) FROM affective_state") == [(NUMBER - 1,)]
+
+
+def test_an_account_of_version_8_is_as_it_was(engine: SqliteEngine, paths: Paths) -> None:
+    before = picture(engine.open(ALICE))
+    engine.close()
+    to_version_8(index(paths))
+    forms = query(paths, "SELECT form FROM content ORDER BY id")
+    assert set(forms) == {(2,), (3,)}
+    store = engine.open(ALICE)
+    assert picture(store) == before and verify(paths) == []
+    assert store.modernize(lambda: False) == 0 and store.repair("reparse") == 0
+    add(engine, source=message("new"), account=ALICE)
+    assert query(paths, "SELECT form FROM content ORDER BY id") == [*forms, (-1,)]
+    query(paths, "UPDATE content SET subject = 'wrong' WHERE id = 2")
+    assert store.repair("reparse") == 1 and picture(store)[0][:NUMBER] == before[0]
+    assert query(paths, "SELECT form FROM content WHERE id = 2") == [(-1,)]
+
+
+class _Killed:
+    """A connection whose process ends before statement number `left`."""
+
+    def __init__(self, connection: sqlite3.Connection, left: int) -> None:
+        self._connection = connection
+        self._left = left
+
+    def execute(self, statement: str) -> sqlite3.Cursor:
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return self._connection.execute(statement)
+
+
+@pytest.mark.parametrize("older", [to_version_8, to_version_7, to_version_6])
+def test_an_upgrade_that_is_killed_is_done_by_the_next_one(
+    engine: SqliteEngine, paths: Paths, older: Callable[[Path], None]
+) -> None:
+    before = picture(engine.open(ALICE))
+    engine.close()
+    older(index(paths))
+    kills = 0
+    while True:
+        connection = sqlite3.connect(index(paths), isolation_level=None)
+        try:
+            upgrade(_Killed(connection, 2 + kills))  # type: ignore[arg-type]
+            break
+        except KeyboardInterrupt:
+            kills += 1
+        finally:
+            connection.close()
+    assert kills > 2 and query(paths, "PRAGMA user_version") == [(VERSION,)]
+    assert picture(engine.open(ALICE)) == before and verify(paths) == []
 
 
 def test_the_steps_make_what_a_new_database_has(engine: SqliteEngine, paths: Paths) -> None:
@@ -188,7 +240,7 @@ def test_the_steps_make_what_a_new_database_has(engine: SqliteEngine, paths: Pat
     )
     new = [query(paths, asked) for asked in (names, columns, texts)]
     engine.close()
-    for older in (to_version_7, to_version_6):
+    for older in (to_version_8, to_version_7, to_version_6):
         older(index(paths))
         assert engine.open(ALICE).modseq()
         engine.close()

@@ -125,6 +125,6 @@ def test_a_stop_ends_a_backlog() -> None:
         while not engine.done:
             await asyncio.sleep(0)
         indexer.stop()
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 60)
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from echomox.config.paths import Paths
 from echomox.store import ENGINES, open_engine, recover, sqlite
+from echomox.store.disk import Disk
 from echomox.store.engine import Addition, FlagOp, NoSuchAccount, StoreError, Target
 from echomox.store.sqlite import SqliteEngine
 from tests.contract.stores import ALICE, BOB, add, add_all, addition, fill, message
@@ -64,6 +66,26 @@ def test_one_file_for_all_recipients(engine: SqliteEngine, paths: Paths) -> None
     assert found[0].read_bytes() == source
     assert found[0].stat().st_mode & 0o777 == 0o600
     assert account(paths).stat().st_mode & 0o777 == 0o700
+
+
+def test_who_selects_is_served_though_the_disk_is_full(engine: SqliteEngine, paths: Paths) -> None:
+    """RFC 3501 2.3.2: what nobody can say whether it is recent, is."""
+    full: list[bool] = []
+
+    def step(call: str, path: str) -> None:
+        if full and call == "commit":
+            raise OSError(errno.ENOSPC, "no space left on device", path)
+
+    fill(engine, 3)
+    other = SqliteEngine(paths, disk=Disk(step))
+    store = other.open(ALICE)
+    box, every = store.mailbox("INBOX").id, store.define_virtual("All", "ALL").id
+    store.select(every, claim_recent=False)
+    full.append(True)
+    assert [store.select(one, claim_recent=True).recent_from for one in (box, box, every, every)] == [1, 1, 1, 1]
+    full.clear()
+    assert [store.select(one, claim_recent=True).recent_from for one in (box, box, every, every)] == [1, 4, 1, 4]
+    other.close()
 
 
 def test_source_from_the_spool_small_and_large(engine: SqliteEngine, paths: Paths) -> None:
@@ -137,10 +159,8 @@ def test_wal_does_not_grow_for_ever_where_only_flags_are_stored(
     assert max(sizes) < written / 4
 
 
-def test_open_connections_are_bounded_and_accounts_stay_usable(
-    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "OPEN_LIMIT", 3)
+def test_open_connections_are_bounded_and_accounts_stay_usable(engine: SqliteEngine) -> None:
+    engine.open_limit = 3
     names = [f"u{n}" for n in range(8)]
     for name in names:
         engine.create(name)
