@@ -56,6 +56,7 @@ class Sink:
         self.role = "echomox"
         self.default = INFO
         self.levels: dict[str, int] = {}
+        self._torn = False
 
     def configure(self, path: str | None, role: str, levels: Mapping[str, str], default: str = "info") -> None:
         """path None: standard error. levels: package -> level name."""
@@ -84,10 +85,13 @@ class Sink:
             os.close(previous)
 
     def write(self, line: str) -> None:
+        data = line.encode("utf-8", "backslashreplace")
+        if self._torn:  # the disk was full: what stands at the end may be half a line
+            data = b"\n" + data
         try:
-            os.write(self.descriptor, line.encode("utf-8", "backslashreplace"))
+            self._torn = os.write(self.descriptor, data) < len(data)
         except OSError:
-            pass  # a log that cannot be written must not stop the mail
+            self._torn = True  # a log that cannot be written must not stop the mail
 
 
 SINK = Sink()

@@ -163,7 +163,7 @@ def family_parser(family: Family, config: str | None = None, as_json: bool = Fal
     return parser
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     width = max(len(family.name) for family in FAMILIES)
     lines = [f"  {family.name:{width}}  {family.help}" for family in FAMILIES]
     parser = Parser(

@@ -15,6 +15,7 @@ is dead.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ def ask_to_retry(directory: Path) -> None:
     path = directory / RETRY
     with suppress(OSError):  # on a full disk, say: then dead destinations stay so for their time
         path.touch()
-        os.utime(path)
+        now = max(time.time_ns(), asked_to_retry(directory) + 1)  # the kernel's own stamps are 4 ms apart
+        os.utime(path, ns=(now, now))
 
 
 def asked_to_retry(directory: Path) -> int:

@@ -24,7 +24,7 @@ from echomox.config.schema import Queue
 from echomox.log import Log
 from echomox.queue import sweep
 from echomox.queue.commit import Committer
-from echomox.queue.database import QueueError, connect
+from echomox.queue.database import QueueError, connect, translate
 from echomox.queue.destinations import Destinations, asked_to_retry
 from echomox.queue.finish import Compose, Context, Finished, finish, forget_retired, put_off
 from echomox.queue.insert import Ways
@@ -38,6 +38,8 @@ GATHER = 0.002
 PAUSE = 0.01
 """Seconds, after a look that has moved messages for changed routes: what is under way comes first."""
 TIDY = 30.0
+SWEEP = 3600.0
+"""Seconds between two looks for files without a message; what a crash has left just now is too young at the start."""
 LEASE_TIME = 6 * 3600.0
 JOB_TIME = 2 * 3600.0
 """No delivery lasts so long: who delivers has time limits of his own."""
@@ -85,6 +87,7 @@ class Runner:
         self._stopped = False
         self._last = ""
         self._next_tidy = 0.0
+        self._next_sweep = 0.0
         self._asked = asked_to_retry(means.directory)
 
     @property
@@ -125,6 +128,8 @@ class Runner:
             return await work()
         except (OSError, QueueError) as error:
             self._means.log.error("the queue cannot be worked on", error=error)
+        except sqlite3.OperationalError as error:  # of `_tidy`, as when the disk is full
+            self._means.log.error("the queue cannot be worked on", error=translate(error))
         except Exception:
             self._means.log.exception("queue runner failed")
             self._means.count("exceptions", 1)
@@ -307,14 +312,25 @@ class Runner:
     # -- housekeeping
 
     async def _tidy(self) -> None:
-        connection = await asyncio.to_thread(connect, self._means.directory, durable=True)
+        connection = await self._opened()
         try:
-            await self._guarded(lambda: self._sweep(connection))
             while True:
+                if time.monotonic() >= self._next_sweep:
+                    self._next_sweep = time.monotonic() + SWEEP
+                    await self._guarded(lambda: self._sweep(connection))
                 await asyncio.sleep(LOOK)
                 await self._guarded(lambda: self._tidy_once(connection))
         finally:
             connection.close()
+
+    async def _opened(self) -> sqlite3.Connection:
+        """As soon as that is possible: without this connection nobody would keep the WAL short."""
+        while True:
+            try:
+                return await asyncio.to_thread(connect, self._means.directory, durable=True)
+            except (OSError, QueueError) as error:
+                self._means.log.error("the queue cannot be worked on", error=error)
+            await asyncio.sleep(LOOK)
 
     async def _sweep(self, connection: sqlite3.Connection) -> float | None:
         removed = await asyncio.to_thread(sweep.remove_orphans, connection, self._means.directory)

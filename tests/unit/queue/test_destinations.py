@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echomox.queue.destinations import INITIAL, Destinations
+from echomox.queue.destinations import INITIAL, Destinations, ask_to_retry, asked_to_retry
 
 
 def test_it_begins_with_five_and_grows_with_success_up_to_the_limit():
@@ -61,3 +61,12 @@ def test_several_runners_keep_to_the_limit_together():
     assert Destinations(most=20, runners=2).initial == 2
     assert Destinations(most=2, runners=16).room(0) == (set(), {})
     assert Destinations(most=2, runners=16).initial == 1
+
+
+def test_two_wishes_at_once_are_two(tmp_path):
+    """A runner looks between them."""
+    seen = [asked_to_retry(tmp_path)]
+    for _ in range(50):
+        ask_to_retry(tmp_path)
+        seen.append(asked_to_retry(tmp_path))
+    assert len(set(seen)) == 51
