@@ -26,6 +26,9 @@ unit: $(TEST) ## the tests of pure code, in seconds
 bench: $(TEST) ## the loads and their table of figures
 	.venv/bin/python -m tests.bench
 
+soak: $(TEST) ## a month of a small organisation in a quarter of an hour, with faults, and its accounting
+	.venv/bin/python -m tests.soak
+
 fuzz: $(TEST) ## the fuzz targets and the model of IMAP, for long
 	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/fuzz tests/model tests/dialog/test_stress.py tests/process/test_imap_stress.py
 
@@ -54,4 +57,4 @@ $(TEST): setup.py $(RUN)
 	.venv/bin/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
 
-.PHONY: help run test check unit bench fuzz lint types layers conf clean
+.PHONY: help run test check unit bench soak fuzz lint types layers conf clean

@@ -234,7 +234,7 @@ def idle_row() -> None:
     time.sleep(2)
     memory = measure.pss_mib(server.process.pid)
     start = f"start to READY {server.ready_seconds:.2f} s"
-    print(f"{'server idle':<48}{memory:>9.1f} MiB PSS, private pages of its processes; {start}")
+    print(f"{'server idle':<48}{memory:>9.1f} MiB PSS, pages that its processes write; {start}")
     server.stop()
 
 

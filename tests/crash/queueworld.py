@@ -22,6 +22,7 @@ from echomox.delivery.bounce import Maker
 from echomox.log import logger
 from echomox.queue import database, sweep
 from echomox.queue.dsn import parse_report
+from echomox.queue.holder import holder_name
 from echomox.queue.insert import direct
 from echomox.queue.model import Outgoing, QueueRecipient
 from echomox.queue.outcome import Job, Outcome
@@ -75,7 +76,7 @@ def runner(root: Path, say: Say, disk: Disk | None = None) -> Runner:
     return Runner(
         Means(
             directory=directory,
-            holder="test-1-1-1",  # of a process that is gone, for whoever comes next
+            holder=holder_name("test"),  # for whoever comes next, of a process that is gone
             queue=Queue(suppress=False),
             ways=direct,
             deliver=deliver,
@@ -113,7 +114,7 @@ async def work(root: Path, say: Say, disk: Disk | None = None, first: int = 0) -
     await spool.close()
 
 
-async def until_empty(root: Path, running: Runner, limit: float = 30.0) -> None:
+async def until_empty(root: Path, running: Runner, limit: float = 300.0) -> None:
     connection = database.connect(database.directory_of(Paths.home(root)), durable=False)
     end = time.monotonic() + limit
     while connection.execute("SELECT count(*) FROM message WHERE state != 'held'").fetchone()[0]:

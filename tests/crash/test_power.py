@@ -32,7 +32,7 @@ def record(directory: Path) -> tuple[Path, Path]:
         cwd=ROOT,
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
     return before, output
 

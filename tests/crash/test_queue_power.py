@@ -33,7 +33,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     strace = ["strace", "-f", "-xx", "-s", "2000000", "-o", str(output), "-e", f"trace={trace.CALLS}"]
     subprocess.run(
         [*strace, sys.executable, "-m", "tests.crash.queuechild", str(root)],
-        cwd=ROOT, check=True, capture_output=True, timeout=120,
+        cwd=ROOT, check=True, capture_output=True, timeout=600,
     )  # fmt: skip
     return before, list(trace.read_calls(output)), str(root)
 

@@ -15,10 +15,11 @@ from tests.dialog.stress import NAMES, Client, Command, Wire, World
 
 
 class Together:
-    """All clients until `until` is true, with a checkpoint after each hundred commands of each."""
+    """All clients until `until` is true and `least` commands were given, with a checkpoint after each hundred commands
+    of each."""
 
-    def __init__(self, clients: list[Client], until: Callable[[], bool]) -> None:
-        self.clients, self.until = clients, until
+    def __init__(self, clients: list[Client], until: Callable[[], bool], least: int) -> None:
+        self.clients, self.until, self.least = clients, until, least
         self.world = clients[0].world
         self.checking = self.over = False
         self.waiting = self.checkpoints = 0
@@ -26,7 +27,7 @@ class Together:
 
     def ended(self) -> bool:
         """Not while some wait for all others."""
-        self.over = self.over or (not self.checking and self.until())
+        self.over = self.over or (not self.checking and self.world.commands > self.least and self.until())
         return self.over
 
     async def pause(self, client: Client) -> None:
@@ -46,7 +47,12 @@ class Together:
 
 
 async def run(
-    connect: Callable[[], Awaitable[Wire]], login: bytes, count: int, until: Callable[[], bool], seed: int
+    connect: Callable[[], Awaitable[Wire]],
+    login: bytes,
+    count: int,
+    until: Callable[[], bool],
+    seed: int,
+    least: int = 0,
 ) -> World:
     world, dice = World(), random.Random(seed)
     kinds = ("rev1", "rev1", "qresync", "rev2")
@@ -56,7 +62,7 @@ async def run(
     await setup.do(Command(b"CREATE Copies"), *[setup.append() for _ in range(10)])
     assert setup.wire is not None
     setup.wire.hang_up()
-    together = Together(clients, until)
+    together = Together(clients, until, least)
     await asyncio.gather(*[client.live(login, together.ended, together.pause) for client in clients])
     await checkpoint(clients)
     for client in clients:
@@ -94,11 +100,11 @@ class Socket:
         self.writer.write(data)
 
     async def line(self) -> bytes | None:
-        line = await asyncio.wait_for(self.reader.readline(), 30)
+        line = await asyncio.wait_for(self.reader.readline(), 120)
         return line.removesuffix(b"\r\n") if line else None
 
     async def exactly(self, count: int) -> bytes:
-        return await asyncio.wait_for(self.reader.readexactly(count), 30)
+        return await asyncio.wait_for(self.reader.readexactly(count), 120)
 
     def hang_up(self) -> None:
         self.writer.close()

@@ -147,7 +147,7 @@ class Connection:
         assert not self.wire.closed, "the server has closed"
         self.session.data_received(data)
 
-    async def line(self, seconds: float = 5.0) -> bytes | None:
+    async def line(self, seconds: float = 60.0) -> bytes | None:
         """The next line without its end; None when the server has closed."""
         while (end := self.wire.received.find(b"\r\n")) < 0:
             if self.wire.closed:
@@ -158,7 +158,7 @@ class Connection:
         del self.wire.received[: end + 2]
         return line
 
-    async def exactly(self, count: int, seconds: float = 5.0) -> bytes:
+    async def exactly(self, count: int, seconds: float = 60.0) -> bytes:
         while len(self.wire.received) < count:
             assert not self.wire.closed
             self.wire.news.clear()

@@ -30,7 +30,7 @@ class Client:
     async def answer(self) -> list[bytes]:
         lines = []
         while not lines or not lines[-1].startswith(b"t "):
-            line = await asyncio.wait_for(self.reader.readline(), 5)
+            line = await asyncio.wait_for(self.reader.readline(), 60)
             assert line, lines
             lines.append(line.rstrip())
         return lines
@@ -147,7 +147,7 @@ def test_a_handshake_that_fails_ends_the_connection_and_gives_back_its_place(tmp
             writer.write(b"t STARTTLS\r\n")
             await reader.readline()
         writer.write(b"this is no client hello, nothing like it\r\n")
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), 60)
         writer.close()
         while place.server.service.sessions:
             await asyncio.sleep(0.01)

@@ -182,7 +182,7 @@ def test_any_spf_record_has_a_result_in_time(first, second, ip, mail_from, helo)
     assert found.result in RESULTS
     for text in (found.mechanism, found.explanation, found.reason):
         assert text.isascii() and (text.isprintable() or not text)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 10
 
 
 @given(st.text(max_size=200))

@@ -41,6 +41,8 @@ LINE = 64 * 1024
 OCTETS = 24 << 20
 SEARCHING = BUDGET + 5
 """Seconds that a search may work: the server ends it after BUDGET."""
+SLOWER = 3
+"""How many times as slow as a quick machine this one may be."""
 SHORT = settings(max_examples=3000 if LONG else 60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -55,7 +57,7 @@ def traced(seconds: float, octets: int = OCTETS) -> Iterator[None]:
     finally:
         tracemalloc.stop()
     assert peak < octets, f"{peak} octets"
-    assert took < seconds * 4, f"{took:.2f} s"  # tracemalloc makes it slow
+    assert took < seconds * 4 * SLOWER, f"{took:.2f} s"  # tracemalloc makes it slow
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def capped(seconds: float) -> Iterator[None]:
     yield
     took, grown = time.process_time() - start, resident() - before
     assert grown < 64 << 20, f"{grown} octets"
-    assert took < seconds, f"{took:.2f} s"
+    assert took < seconds * SLOWER, f"{took:.2f} s"
 
 
 def resident() -> int:

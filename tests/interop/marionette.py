@@ -19,8 +19,9 @@ from types import TracebackType
 from typing import Any
 
 from tests.interop.tap import Tap
+from tests.process.harness import free_port
 
-START = 60.0
+START = 180.0
 PREFERENCES = """
 user_pref("marionette.port", {marionette});
 user_pref("mail.provider.suppress_dialog_on_startup", true);
@@ -89,9 +90,7 @@ class Thunderbird:
         profile = self.directory / "profile"
         profile.mkdir(parents=True)
         self.tap.start()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            marionette = probe.getsockname()[1]
+        marionette = free_port()
         text = PREFERENCES.format(marionette=marionette, port=self.tap.port, user=self.user)
         (profile / "user.js").write_text(text)
         own = {"HOME": str(self.directory), "MOZ_HEADLESS": "1", "MOZ_CRASHREPORTER_DISABLE": "1"}
@@ -114,13 +113,13 @@ class Thunderbird:
         while self._socket is None:
             assert self._process and self._process.poll() is None, self.log
             try:
-                self._socket = socket.create_connection(("127.0.0.1", marionette), 60)
+                self._socket = socket.create_connection(("127.0.0.1", marionette), 240)
             except OSError:
                 assert time.monotonic() < end, self.log
                 time.sleep(0.2)
         self._read()
         self._command("WebDriver:NewSession", {})
-        self._command("WebDriver:SetTimeouts", {"script": 60_000})
+        self._command("WebDriver:SetTimeouts", {"script": 180_000})
         self._command("Marionette:SetContext", {"value": "chrome"})
         self.run(
             """
@@ -183,7 +182,7 @@ class Thunderbird:
                 os.killpg(self._process.pid, signal.SIGKILL)  # its own session: it and its children
             except ProcessLookupError:
                 pass
-            self._process.wait(10)
+            self._process.wait(60)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

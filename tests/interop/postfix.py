@@ -22,6 +22,7 @@ import pytest
 import trustme
 
 from tests.interop.tools import need
+from tests.process.harness import free_port
 
 MAIN = """
 compatibility_level = 3.6
@@ -90,13 +91,6 @@ def _main(text: str, more: str) -> str:
     return "\n".join(kept) + more + "\n"
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 class Postfix:
     """more: further lines of main.cf, which count instead of those here. name: of the host, and in its certificate,
     which is by `ca`."""
@@ -127,7 +121,7 @@ class Postfix:
         started = self.say("start")
         try:
             assert started.returncode == 0, (started.stdout + started.stderr).decode()
-            end = time.monotonic() + 20
+            end = time.monotonic() + 120
             while not self._answers():
                 assert time.monotonic() < end, self.log
                 time.sleep(0.05)

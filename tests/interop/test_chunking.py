@@ -44,7 +44,7 @@ class Client:
     """Commands and replies; what is sent is sent at once."""
 
     def __init__(self, port: int, *, tls: bool = False) -> None:
-        sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.sock = ssl._create_unverified_context().wrap_socket(sock) if tls else sock
         self.file = self.sock.makefile("rb")
         assert self.reply()[0] == 220
@@ -93,7 +93,7 @@ class Client:
 def inbox(server, user: int, subject: str) -> list[bytes]:
     """The messages with that subject, without what delivery put before them."""
     account = server.accounts[user]
-    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30) as client:
+    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60) as client:
         client.login(account["address"], account["password"])
         client.select("INBOX", readonly=True)
         numbers = client.search(None, "SUBJECT", f'"{subject}"')[1][0].split()
@@ -169,7 +169,7 @@ def test_submission_in_chunks_with_a_report_of_delivery(server):
         ]
         assert set(client.send(commands, list(blocks(text)), pipelined=True)) == {250}
     assert len(inbox(server, 1, "chunks-dsn")) == 1
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not (found := [one for one in inbox(server, 0, "delivered") if b"chunks+1" in one]):
         assert time.monotonic() < end, "no report has come"
         time.sleep(0.1)

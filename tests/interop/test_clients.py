@@ -67,7 +67,7 @@ def insecure() -> ssl.SSLContext:
 
 def test_idle_hears_of_a_delivery(server):
     user = server.accounts[1]
-    with socket.create_connection(("127.0.0.1", server.ports["imap"]), timeout=10) as wire:
+    with socket.create_connection(("127.0.0.1", server.ports["imap"]), timeout=60) as wire:
         lines = wire.makefile("rb")
         lines.readline()
         wire.sendall(b'a LOGIN "%b" "%b"\r\nb SELECT INBOX\r\n' % (user["address"].encode(), user["password"].encode()))
@@ -93,7 +93,7 @@ def test_mutt_opens_the_mailbox_and_saves_a_mail(server, tmp_path: Path):
     )
     keys = f"<search>~i sample-99@peers.example<enter><copy-message>{out}<enter><quit>"
     command = [mutt, "-F", str(tmp_path / "rc"), "-e", f'push "{keys}"']
-    text = in_terminal(command, tmp_path, 30)
+    text = in_terminal(command, tmp_path, 120)
     assert out.exists(), text
     assert b"sample-99@peers.example" in out.read_bytes()
 
@@ -124,7 +124,7 @@ def filter_stats(server) -> dict[str, int]:
     return found
 
 
-def wait_for(what, seconds: float = 5.0) -> bool:
+def wait_for(what, seconds: float = 120.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if what():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from echomox.dns.stub import StubResolver
 from echomox.mailauth.dmarc import check_dmarc
 from echomox.mailauth.spf import check_spf
 from tests.interop.tools import need, run
+from tests.process.harness import free_port
 
 ZONE = """\
 $TTL 300
@@ -107,20 +107,6 @@ remote-control:
 )  # fmt: skip
 
 
-def free_port() -> int:
-    """Free for UDP and TCP."""
-    for _ in range(50):
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            try:
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port")
-
-
 class Daemon:
     """A program in the foreground, stopped by its pid."""
 
@@ -129,13 +115,13 @@ class Daemon:
         self.file = log.open("wb")
         self.process = subprocess.Popen(command, stdout=self.file, stderr=self.file, stdin=subprocess.DEVNULL)
 
-    def wait_for(self, port: int, *question: str, seconds: float = 20, server: str = "127.0.0.1") -> str:
+    def wait_for(self, port: int, *question: str, seconds: float = 120, server: str = "127.0.0.1") -> str:
         """Until the server answers a question with something."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             done = subprocess.run(
                 [need("kdig"), f"@{server}", "-p", str(port), "+short", "+timeout=1", "+retry=0", *question],
-                capture_output=True, timeout=10,
+                capture_output=True, timeout=60,
             )  # fmt: skip
             text = done.stdout.decode().strip()
             if text and not text.startswith(";"):
@@ -148,10 +134,10 @@ class Daemon:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
         self.file.close()
 
 
@@ -185,7 +171,7 @@ class World:
             daemon.stop()
 
     def resolver(self, **how: Any) -> StubResolver:
-        return StubResolver(lambda: [("127.0.0.1", self.port)], **how)
+        return StubResolver(lambda: [("127.0.0.1", self.port)], **{"timeout": 60, **how})
 
     def look(self, name: str, type: str) -> Any:
         async def look() -> Any:
@@ -296,7 +282,7 @@ def test_the_commands(world):
 
 def test_trouble_is_temporary_and_in_time(world):
     async def check() -> None:
-        resolver = StubResolver(lambda: [("127.0.0.1", free_port()), ("127.0.0.1", world.port)], timeout=2)
+        resolver = StubResolver(lambda: [("127.0.0.1", free_port()), ("127.0.0.1", world.port)], timeout=60)
         assert (await resolver.lookup("good.test", "MX")).secure
         await resolver.close()
         alone = StubResolver(lambda: [("127.0.0.1", free_port())], timeout=1)

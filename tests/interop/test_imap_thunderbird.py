@@ -18,7 +18,7 @@ FIRST = 30
 GATHER = """
     const box = folder("INBOX");
     box.updateFolder(null);
-    await until(() => headers(box).length >= args[0], 30);
+    await until(() => headers(box).length >= args[0], 120);
     return headers(box).map(header => [header.messageKey, header.messageId]);
 """
 
@@ -49,7 +49,7 @@ def bird(mailbox: tuple[Server, imaplib.IMAP4], tmp_path_factory: pytest.TempPat
 def idles(bird: Thunderbird) -> None:
     """Waits until Thunderbird does: what comes in the answer to another command it does not look at before its next
     check."""
-    wait_until(lambda: bird.tap.idles(b'select "INBOX"'), 30, "IDLE in the Inbox")
+    wait_until(lambda: bird.tap.idles(b'select "INBOX"'), what="IDLE in the Inbox")
 
 
 def found(client: imaplib.IMAP4, box: str, *criteria: str) -> list[bytes]:
@@ -72,7 +72,7 @@ def test_new_mail_comes_by_idle(bird: Thunderbird, mailbox: tuple[Server, imapli
     idles(bird)
     client.append("INBOX", "", None, sample.ham(1000))  # type: ignore[arg-type]
     count = bird.run(
-        "const box = folder('INBOX'); await until(() => headers(box).length == args[0], 30);"
+        "const box = folder('INBOX'); await until(() => headers(box).length == args[0], 120);"
         "return headers(box).length",
         FIRST + 1,
     )
@@ -82,10 +82,10 @@ def test_new_mail_comes_by_idle(bird: Thunderbird, mailbox: tuple[Server, imapli
 def test_flags_both_ways(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4]) -> None:
     _, client = mailbox
     bird.run("const box = folder('INBOX'); box.markMessagesRead([box.GetMessageHeader(1)], true); return true")
-    wait_until(lambda: b"1" in found(client, "INBOX", "SEEN"), 20, "\\Seen on the server")
+    wait_until(lambda: b"1" in found(client, "INBOX", "SEEN"), what="\\Seen on the server")
     idles(bird)
     client.uid("STORE", "2", "+FLAGS", "(\\Flagged)")
-    bird.run("const box = folder('INBOX'); await until(() => box.GetMessageHeader(2).isFlagged, 20); return true")
+    bird.run("const box = folder('INBOX'); await until(() => box.GetMessageHeader(2).isFlagged, 120); return true")
 
 
 def test_move(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4]) -> None:
@@ -95,12 +95,12 @@ def test_move(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4]) -> None:
         const from = folder("INBOX");
         MailServices.copy.copyMessages(from, [3, 4].map(key => from.GetMessageHeader(key)), folder("Archive"), true,
           null, null, false);
-        await until(() => headers(from).length == args[0], 30);
+        await until(() => headers(from).length == args[0], 120);
         return true
         """,
         FIRST - 1,
     )
-    wait_until(lambda: len(found(client, "Archive", "ALL")) == 2, 20, "moved on the server")
+    wait_until(lambda: len(found(client, "Archive", "ALL")) == 2, what="moved on the server")
     assert not {b"3", b"4"} & set(found(client, "INBOX", "ALL"))
 
 
@@ -111,12 +111,12 @@ def test_delete(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP4]) -> Non
         """
         const box = folder("INBOX");
         box.deleteMessages([box.GetMessageHeader(5)], null, false, false, null, false);
-        await until(() => headers(box).length == args[0], 30);
+        await until(() => headers(box).length == args[0], 120);
         return true
         """,
         FIRST - 2,
     )
-    wait_until(lambda: b"5" not in found(client, "INBOX", "UNDELETED"), 20, "deleted on the server")
+    wait_until(lambda: b"5" not in found(client, "INBOX", "UNDELETED"), what="deleted on the server")
     assert len(found(client, "Trash", "ALL")) == 1
 
 
@@ -127,7 +127,7 @@ def test_another_expunges(bird: Thunderbird, mailbox: tuple[Server, imaplib.IMAP
     client.uid("STORE", "6:9", "+FLAGS.SILENT", "(\\Deleted)")
     client.expunge()
     keys = bird.run(
-        "const box = folder('INBOX'); await until(() => headers(box).length == args[0], 30);"
+        "const box = folder('INBOX'); await until(() => headers(box).length == args[0], 120);"
         "return headers(box).map(each => each.messageKey)",
         FIRST - 6,
     )

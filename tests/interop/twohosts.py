@@ -19,8 +19,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.interop.test_dns import Daemon, free_port
+from tests.interop.test_dns import Daemon
 from tests.interop.tools import need, run
+from tests.process.harness import free_port
 
 CLONE_NEWNET = 0x40000000
 ADDRESSES = ("192.0.2.1", "192.0.2.2")  # RFC 5737: nobody has them, and they never leave the cable
@@ -139,7 +140,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
     made = []
     try:
         for name in names:
-            done = subprocess.run([ip, "netns", "add", name], capture_output=True, timeout=20)
+            done = subprocess.run([ip, "netns", "add", name], capture_output=True, timeout=60)
             if done.returncode:
                 warnings.warn(f"two addresses of loopback, no namespaces: {done.stderr.decode()}", stacklevel=1)
                 yield Host(LOOPBACK[0]), Host(LOOPBACK[1])
@@ -153,7 +154,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         yield Host(ADDRESSES[0], names[0]), Host(ADDRESSES[1], names[1])
     finally:
         for name in made:
-            subprocess.run([ip, "netns", "delete", name], capture_output=True, timeout=20)
+            subprocess.run([ip, "netns", "delete", name], capture_output=True, timeout=60)
 
 
 class Names:
@@ -199,6 +200,11 @@ class Names:
         """Other records than before, signed and served; what resolvers remember they may keep for its time to live."""
         self._write(lines)
         self.daemons[0].process.send_signal(signal.SIGHUP)  # Knot reads its zones again
+
+    def answer(self, host: int, *question: str) -> str:
+        """What a host's resolver says."""
+        one = self.hosts[host]
+        return _wait(self.daemons[1 + host], one, f"127.0.0.1@{one.resolver_port}", *question)
 
     def stop(self) -> None:
         for daemon in reversed(self.daemons):

@@ -84,7 +84,7 @@ class World:
         self.workers: list[Worker] = []
         self.run(self._start())
 
-    def run(self, what: Coroutine[Any, Any, Any], seconds: float = 20) -> Any:
+    def run(self, what: Coroutine[Any, Any, Any], seconds: float = 120) -> Any:
         return self.loop.run_until_complete(asyncio.wait_for(what, seconds))
 
     async def _start(self) -> None:

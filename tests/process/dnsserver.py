@@ -220,7 +220,7 @@ class _UdpHandler(socketserver.BaseRequestHandler):
 
 class _TcpHandler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
-        self.request.settimeout(10)
+        self.request.settimeout(60)
         with contextlib.suppress(OSError):
             while (size := _exactly(self.request, 2)) is not None:
                 data = _exactly(self.request, struct.unpack("!H", size)[0])

@@ -28,20 +28,47 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-START_LIMIT = 30.0  # seconds; the machine may be busy with other tests
-STOP_LIMIT = 20.0
+HANG = 120.0
+"""Seconds after which something hangs, however slow and busy the machine is; nothing is said to be fast by it."""
+START_LIMIT = HANG
+STOP_LIMIT = HANG
 PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
 SHM = Path("/dev/shm")
 ROOT = Path(__file__).parents[2]
 
 
 def free_base_port() -> int:
-    """N such that N + 25, + 143, + 465, + 587 and + 993 are free on 127.0.0.1."""
-    for _ in range(200):
-        base = random.randrange(20_000, 60_000)
+    """N such that N + 25, + 143, + 465, + 587 and + 993 are free on 127.0.0.1, and below those that the kernel gives to
+    whoever connects: nobody takes one before the server does."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    top = min(first, 60_000) - max(PORTS.values()) if first > 22_000 else 60_000
+    for _ in range(1000):
+        base = random.randrange(10_000, top)
         if all(_free(base + offset) for offset in PORTS.values()):
             return base
     raise RuntimeError("no free ports")
+
+
+def free_port() -> int:
+    """Free for TCP and UDP on 127.0.0.1 and, as above, one that nobody is given."""
+    for _ in range(1000):
+        port = free_base_port() + PORTS["smtp"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no free port")
+
+
+def patient(static: Path) -> None:
+    """Writes time limits into an echomox.toml after which mail is judged without what is slow: tests of verdicts are
+    about verdicts, on a machine that is slow too."""
+    text = static.read_text()
+    assert text.count("[dns]\n") == 1 and "[filter]" not in text and "[mailauth]" not in text
+    text = text.replace("[dns]\n", "[dns]\ntimeout = 60.0\n")
+    static.write_text(f"{text}\n[filter]\nclassify_timeout = 50.0\n\n[mailauth]\ntimeout = 60.0\n")
 
 
 def _free(port: int) -> bool:
@@ -62,7 +89,7 @@ def command(name: str) -> list[str]:
     return [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())"]
 
 
-def wait_until(condition: Callable[[], Any], limit: float = 10.0, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], limit: float = HANG, what: str = "") -> Any:
     """Asks every 10 ms until the answer is true; returns it."""
     end = time.monotonic() + limit
     while True:
@@ -122,6 +149,7 @@ class Server:
         done = subprocess.run([*command("echomox"), *arguments], capture_output=True, timeout=60, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr.decode()
         facts = json.loads(done.stdout)
+        patient(root / "config/echomox.toml")
         start = list(facts["start"])
         if not shutil.which(start[0]):
             start = [*command("echomox-supervisor"), *start[1:]]
@@ -156,6 +184,8 @@ class Server:
 
     def start(self) -> None:
         """Returns when it has printed READY; AssertionError with its log when it does not."""
+        wait_until(lambda: not [pid for pid in self.children if alive(pid)], what="those of an earlier start gone")
+        self.children.clear()
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONUNBUFFERED": "1"}
         began = time.monotonic()
         self._process = subprocess.Popen(
@@ -225,11 +255,11 @@ class Server:
         """kill -9, when it still runs."""
         if self._process and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(5)
+            self._process.wait(HANG)
         if self._process and self._process.stdout:
             self._process.stdout.close()
 
-    def assert_clean(self, limit: float = 5.0) -> None:
+    def assert_clean(self, limit: float = HANG) -> None:
         """After the end: no child is left, and none of its shared segments."""
         wait_until(lambda: not [pid for pid in self.children if alive(pid)], limit, "children gone")
         wait_until(lambda: not self.leftovers(), limit, "segments gone")

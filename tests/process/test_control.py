@@ -8,14 +8,12 @@ import smtplib
 import socket
 import stat
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.process.harness import Server, command
+from tests.process.harness import Server, command, wait_until
 
 MESSAGE = (
     b"From: a@elsewhere.test\r\nTo: u0@example.test\r\nSubject: Pictures\r\nMessage-ID: <1@x.test>\r\n"
@@ -48,7 +46,7 @@ def asked(server: Server, *argv: str) -> Any:
 
 def connect(server: Server) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
-    peer.settimeout(10)
+    peer.settimeout(60)
     peer.connect(str(config(server).parent / "data/run/control.sock"))
     return peer
 
@@ -58,17 +56,8 @@ def answer(peer: socket.socket) -> Any:
         return json.loads(lines.readline())
 
 
-def until(limit: float, true: Callable[[], bool]) -> bool:
-    end = time.monotonic() + limit
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def accepts(server: Server, address: str) -> bool:
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
         client.ehlo("client.test")
         client.mail("a@elsewhere.test")
         return client.rcpt(address)[0] == 250
@@ -124,20 +113,21 @@ def test_a_change_by_hand_is_taken_over_and_a_slip_is_not(server):
     more = good + '\n[accounts.hand]\naddresses = ["hand@example.test"]\n'
     before = asked(server, "status")["config_generation"]
     file.write_text(more)
-    assert until(5, lambda: asked(server, "status")["config_generation"] > before)
+    wait_until(lambda: asked(server, "status")["config_generation"] > before, what="the change is taken over")
     assert accepts(server, "hand@example.test")
+    refusals = server.log.count("domains.toml not taken over")
     file.write_text(more + "quota = -1\n")
     assert "domains.toml" in echomox(server, "config", "check", code=78)
-    time.sleep(1.5)
+    wait_until(lambda: server.log.count("domains.toml not taken over") > refusals, what="the slip is seen")
     assert all(accepts(server, address) for address in ("hand@example.test", "u0@example.test") * 4)
     refusal = echomox(server, "account", "add", "ann", "ann@example.test", code=1)
     assert "accounts.hand.quota: -1 is not allowed" in refusal
     file.write_text(good)
-    assert until(5, lambda: not accepts(server, "hand@example.test"))
+    wait_until(lambda: not accepts(server, "hand@example.test"), what="it is taken back")
 
 
 def test_a_message_is_shown_with_the_fields_of_the_seed(server):
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
         client.sendmail("a@elsewhere.test", ["u1@example.test"], MESSAGE)
     newest = asked(server, "message", "list", "u1")["messages"][0]
     shown = asked(server, "message", "show", "u1", str(newest["ID"]))
@@ -179,7 +169,7 @@ def test_levels_change_at_once(server):
         accepts(server, "u0@example.test")
         return " debug smtpd[" in log.read_text() or " trace smtpd[" in log.read_text()
 
-    assert until(5, traced)
+    wait_until(traced, what="commands are traced")
     assert "no level loud" in echomox(server, "loglevels", "smtpd", "loud", code=1)
 
 

@@ -22,13 +22,13 @@ def running(mx):
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    asyncio.run_coroutine_threadsafe(mx.__aenter__(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(mx.__aenter__(), loop).result(60)
     try:
         yield mx
     finally:
-        asyncio.run_coroutine_threadsafe(mx.__aexit__(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(mx.__aexit__(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
 
 
 def submit(server, number):
@@ -52,16 +52,16 @@ def test_mail_goes_out_with_dane_and_waits_while_the_record_is_wrong(tmp_path):
         server = Server.demo(tmp_path)
         static = tmp_path / "config" / "echomox.toml"
         text = static.read_text().replace('resolver = "none"', f'resolver = "{dns.address}"')
-        static.write_text(f"{text}\n[outbound]\nport = {mx.port}\nidle_time = 0.2\n")
+        static.write_text(f"{text}\n[outbound]\nport = {mx.port}\nidle_time = 5.0\n")
         with server:
             submit(server, NUMBER)
-            wait_until(lambda: len(mx.mail) >= NUMBER, 20, "all mail arrived")
+            wait_until(lambda: len(mx.mail) >= NUMBER, what="all mail arrived")
             assert mx.secured == mx.connections < NUMBER
-            wait_until(lambda: server.log.count("policy=dane") >= NUMBER, 10, "all is in the log")
+            wait_until(lambda: server.log.count("policy=dane") >= NUMBER, what="all is in the log")
             dns.put(record, "TLSA", "3 1 1 " + "00" * 32, ttl=0)
-            wait_until(lambda: mx.verbs.count("QUIT") == mx.connections, 10, "kept connections ended")
+            wait_until(lambda: mx.verbs.count("QUIT") == mx.connections, what="kept connections ended")
             submit(server, 1)
-            wait_until(lambda: "outcome=retry" in server.log, 20, "the wrong record was found")
+            wait_until(lambda: "outcome=retry" in server.log, what="the wrong record was found")
             assert len(mx.mail) == NUMBER
         with contextlib.closing(sqlite3.connect(tmp_path / "data/tlspolicy/index.db")) as database:
             rows = database.execute("SELECT domain, policy, failure, count FROM result ORDER BY failure").fetchall()

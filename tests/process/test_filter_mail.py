@@ -96,7 +96,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def imap(server: Server, account: int = 0) -> Iterator[imaplib.IMAP4]:
-    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30) as client:
+    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60) as client:
         client.login(server.accounts[account]["address"], server.accounts[account]["password"])
         yield client
 
@@ -109,12 +109,12 @@ def echomox(server: Server, *argv: str) -> Any:
 
 
 def learnt(server: Server, number: int, account: str = "u0") -> None:
-    wait_until(lambda: echomox(server, "filter", "stats", account)["MessageTotal"] == number, 30, "learnt")
+    wait_until(lambda: echomox(server, "filter", "stats", account)["MessageTotal"] == number, what="learnt")
 
 
 def deliver(server: Server, mail: bytes, to: int = 0, sender: str = "a@far.example") -> bytes:
     """The answer to DATA."""
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
         client.ehlo("far.example")
         client.mail(sender)
         client.rcpt(server.accounts[to]["address"])
@@ -226,7 +226,7 @@ def test_whom_the_account_wrote_to_is_known(server: Server) -> None:
     mail = ham(950, u1)
     _, _, said = judged(server, mail)
     assert "reputation" not in said
-    with smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=60) as client:
         client.starttls()
         client.login(u0, server.accounts[0]["password"])
         client.sendmail(u0, [u1], f"From: {u0}\r\nTo: {u1}\r\nSubject: hello\r\n\r\nhello\r\n")
@@ -309,6 +309,10 @@ def test_kill_9_of_everything_keeps_what_was_learnt_to_the_bit(server: Server) -
     assert len(before[0]["states"]) == 100 and before[0]["reservoir"]["Trained"]
 
 
+def states(server: Server) -> dict[str, str]:
+    return {worker["name"]: worker["state"] for worker in echomox(server, "status")["workers"]}
+
+
 def reload(server: Server) -> subprocess.CompletedProcess[str]:
     line = [*command("echomox-supervisor"), "reload", "--config", str(server.root)]
     return subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
@@ -326,7 +330,7 @@ def test_the_rules_of_the_server_are_those_of_its_file(server: Server) -> None:
         return [reason for item in found if item["stage"] == "membranes" for reason in item["reasons"]]
 
     assert any(reason.startswith("deceit") for reason in reasons(960))
-    static.write_text(plain + '\n[filter]\nrules = "our.rules"\n')
+    static.write_text(plain.replace("[filter]\n", '[filter]\nrules = "our.rules"\n'))
     assert reload(server).returncode != 0  # there is no such file
     rules.write_text(own)
     assert echomox(server, "filter", "rules", "check", str(rules))["warnings"] == []
@@ -344,8 +348,10 @@ def test_the_rules_of_the_server_are_those_of_its_file(server: Server) -> None:
         capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode != 0 and f"{rules}: line {line}:" in done.stderr
-    os.kill(server.workers()["classifier.0"], signal.SIGKILL)  # the next one has the good rules still
-    time.sleep(1.0)
+    victim = server.workers()["classifier.0"]
+    os.kill(victim, signal.SIGKILL)  # the next one has the good rules still
+    wait_until(lambda: server.workers().get("classifier.0") not in (None, victim), what="a new classifier")
+    wait_until(lambda: set(states(server).values()) == {"READY"}, what="all are at work")
     assert any(reason.startswith("our_own_rule") for reason in reasons(963))
     rules.write_text(default)
     assert reload(server).returncode == 0  # only what is in the file has changed
@@ -369,8 +375,8 @@ def test_killing_all_classifiers_while_mail_comes_loses_nothing(server: Server) 
     for one in loads:
         one.start()
     try:
-        for _ in range(3):
-            time.sleep(0.7)
+        for turn in range(3):
+            wait_until(lambda turn=turn: len(accepted) > 10 * (turn + 1), what="mail is taken")
             for name in CLASSIFIERS:
                 with contextlib.suppress(KeyError, ProcessLookupError):
                     os.kill(server.workers()[name], signal.SIGKILL)
@@ -386,7 +392,7 @@ def test_killing_all_classifiers_while_mail_comes_loses_nothing(server: Server) 
         deliver(server, other(number))
         return bool(rows(server, other(number))[0][2].get("parts") == "all")
 
-    wait_until(whole, 30, "classifiers at work again")
+    wait_until(whole, what="classifiers at work again")
 
 
 def test_a_server_does_not_start_with_rules_that_are_none(tmp_path: Path) -> None:
@@ -394,7 +400,7 @@ def test_a_server_does_not_start_with_rules_that_are_none(tmp_path: Path) -> Non
     server = Server.demo(tmp_path / "demo", "--no-limits")
     static = server.root / "config/echomox.toml"
     (server.root / "config/bad.rules").write_bytes(b"\xff\xfe nonsense")
-    static.write_text(static.read_text() + '\n[filter]\nrules = "bad.rules"\n')
+    static.write_text(static.read_text().replace("[filter]\n", '[filter]\nrules = "bad.rules"\n'))
     line = [*server.start_command, "--foreground"] if "--foreground" in server.start_command else server.start_command
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert done.returncode != 0 and "bad.rules" in done.stdout + done.stderr

@@ -10,7 +10,6 @@ import pytest
 
 from tests.process.harness import wait_until
 from tests.process.test_hostile import (
-    SERVED,
     calm,
     login,
     memory,
@@ -19,6 +18,7 @@ from tests.process.test_hostile import (
     rest,
     run,
     send,
+    served,
     spooled,
     status,
     transmit,
@@ -69,10 +69,8 @@ def mailbox(server):
 def test_extravagant_commands_get_their_answer_and_no_more(mailbox):
     with calm(mailbox):
         for line, answer in COMMANDS:
-            with login(mailbox) as peer:
-                began = time.monotonic()
+            with login(mailbox) as peer, served(mailbox, line[:40]):
                 assert answer in run(peer, line)[:2_000_000], line[:40]
-                assert time.monotonic() - began < SERVED, line[:40]
 
 
 def test_ten_thousand_pipelined_commands_are_all_answered(mailbox):
@@ -80,7 +78,7 @@ def test_ten_thousand_pipelined_commands_are_all_answered(mailbox):
         kinds = (b"NOOP", b"FETCH 1:* FLAGS", b"STATUS INBOX (MESSAGES)", b"STORE 1 +FLAGS (\\Seen)", b"NONSENSE a")
         lines = b"".join(b"t%d %b\r\n" % (number, kinds[number % 5]) for number in range(10_000)) + b"z LOGOUT\r\n"
         threading.Thread(target=send, args=(peer, lines), daemon=True).start()
-        answers = [line for line in rest(peer, 30).split(b"\r\n") if line.startswith(b"t")]
+        answers = [line for line in rest(peer).split(b"\r\n") if line.startswith(b"t")]
         assert [line.split()[0] for line in answers] == [b"t%d" % number for number in range(10_000)]
 
 
@@ -100,7 +98,7 @@ def test_clients_that_do_not_read_or_go_away_hold_no_memory(mailbox):
             peer = login(mailbox)
             peer.sendall(b"a IDLE\r\n")
             (reset if _ % 2 else socket.socket.close)(peer)
-        wait_until(lambda: status(mailbox)["counters"]["imap_idle"] == 0, 5, "no IDLE is left")
+        wait_until(lambda: status(mailbox)["counters"]["imap_idle"] == 0, what="no IDLE is left")
 
 
 def test_clients_that_never_read_hold_little_memory(mailbox):
@@ -139,7 +137,7 @@ def test_logging_in_and_out_in_a_loop_harms_nobody(mailbox):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
 
 
 def in_and_out(server, end):
@@ -156,12 +154,12 @@ def test_an_upload_that_is_dropped_leaves_nothing(mailbox):
         assert peer.recv(100) == b"+ OK\r\n"
         for _ in range(18):
             peer.sendall(b"y" * 100_000)
-        wait_until(lambda: spooled(mailbox), 5, "streamed to a file")
+        wait_until(lambda: spooled(mailbox), what="streamed to a file")
         reset(peer)
-        wait_until(lambda: not spooled(mailbox), 5, "file removed")
+        wait_until(lambda: not spooled(mailbox), what="file removed")
 
 
 def test_a_search_through_much_text_lets_others_run(mailbox):
     with calm(mailbox), login(mailbox) as peer:
         program = b" ".join(b"NOT BODY q%d" % number for number in range(50))
-        assert b"x OK" in run(peer, b"x SEARCH " + program, 60)
+        assert b"x OK" in run(peer, b"x SEARCH " + program)

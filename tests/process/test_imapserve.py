@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.process.harness import free_base_port
+
 COMMANDS = Path(sys.executable).parent
 MESSAGE = b"From: a@example.test\r\nSubject: carried over\r\n\r\n" + b"body\r\n" * 20_000
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    demo = [COMMANDS / "echomox", "quickstart", "--demo", "--dir", tmp_path / "d", "--base-port", "20000", "--json"]
+    port = str(free_base_port())
+    demo = [COMMANDS / "echomox", "quickstart", "--demo", "--dir", tmp_path / "d", "--base-port", port, "--json"]
     subprocess.run(demo, check=True, capture_output=True)
     return tmp_path / "d/config"
 

@@ -57,7 +57,7 @@ def server(tmp_path_factory, dns) -> Iterator[Server]:
 
 
 def send(server: Server, mail: bytes, sender: str, to: int = 0) -> tuple[int, bytes]:
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], local_hostname="client.good.example", timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], local_hostname="client.good.example", timeout=60) as client:
         client.ehlo()
         client.mail(sender)
         client.rcpt(server.accounts[to]["address"])
@@ -67,7 +67,7 @@ def send(server: Server, mail: bytes, sender: str, to: int = 0) -> tuple[int, by
 def fetch(server: Server, token: str, mailbox: str, to: int = 0) -> bytes:
     """The message as IMAP gives it."""
     account = server.accounts[to]
-    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30) as client:
+    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60) as client:
         client.starttls()
         client.login(account["address"], account["password"])
         client.select(mailbox, readonly=True)
@@ -150,7 +150,7 @@ def echomox(server: Server, *argv: str) -> Any:
 
 def teach(server: Server, token: str, flag: str, to: int) -> None:
     account = server.accounts[to]
-    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30) as client:
+    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60) as client:
         client.starttls()
         client.login(account["address"], account["password"])
         client.select("INBOX")
@@ -178,7 +178,7 @@ def test_a_known_signer_vouches_for_a_new_address(server):
         source = mail(f"brand{number}.example", f"brand{number}", "esp.example")
         assert send(server, source, "a@good.example", 1)[0] == 250
         teach(server, f"brand{number}", "$NotJunk", 1)
-    wait_until(lambda: echomox(server, "filter", "stats", "u1")["MessageTotal"] == 3, 30, "learnt")
+    wait_until(lambda: echomox(server, "filter", "stats", "u1")["MessageTotal"] == 3, what="learnt")
     for token, domain, sender, signer in (
         ("newbrand", "new.example", "a@nobody.example", "esp.example"),
         ("newsender", "other.example", "a@good.example", ""),
@@ -219,7 +219,7 @@ def test_rows_for_reports_are_written(server):
         enough = {"good.example", "spam.example", "watch.example"} <= set(found)
         return found if enough and "reject" in found.get("bad.example", ()) else {}
 
-    found = wait_until(written, 15.0, "rows for reports")
+    found = wait_until(written, what="rows for reports")
     assert found["spam.example"] == ["quarantine"]
     assert found["watch.example"] == ["none"]
     assert "broken.example" not in found

@@ -17,7 +17,7 @@ MESSAGE = (
 
 
 def deliver(server: Server, number: int) -> None:
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
         client.sendmail("friend@b.example", ["u0@example.test"], MESSAGE.format(number))
 
 
@@ -29,7 +29,7 @@ def flags(client: imaplib.IMAP4, number: int) -> str:
 def test_muted_over_imap_and_unmuted_by_a_command(tmp_path: Path) -> None:
     with Server.demo(tmp_path / "demo", "--accounts", "1", "--mode", "junk-only") as server:
         account = server.accounts[0]
-        client = imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30)
+        client = imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60)
         client.login(account["address"], account["password"])
         deliver(server, 1)
         assert "$Muted" not in flags(client, 1)

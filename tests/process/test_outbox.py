@@ -23,7 +23,7 @@ stranger.test. MX 10 outside.test.
 
 def login(server: Server) -> smtplib.SMTP:
     account = server.accounts[0]
-    one = smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=10)
+    one = smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=60)
     one.starttls(context=ssl._create_unverified_context())
     one.login(account["address"], account["password"])
     return one
@@ -32,7 +32,7 @@ def login(server: Server) -> smtplib.SMTP:
 @contextmanager
 def reader(server: Server) -> Iterator[imaplib.IMAP4]:
     account = server.accounts[0]
-    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=20) as one:
+    with imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60) as one:
         one.login(account["address"], account["password"])
         yield one
 
@@ -54,13 +54,13 @@ def test_scheduled_mail_stands_in_a_mailbox_until_it_has_left(tmp_path: Path, si
             one.ehlo()
             one.sendmail(address, ["bob@outside.test"], text, mail_options=["HOLDFOR=3600"])
         with reader(server) as client:
-            (shown,) = wait_until(lambda: mailbox(client, "Outbox"), 15, "it stands in the mailbox")
+            (shown,) = wait_until(lambda: mailbox(client, "Outbox"), what="it stands in the mailbox")
         assert "X-EchoMox-Waiting: <bob@outside.test>; to be sent at " in shown.replace("\r\n ", " ")
         assert shown.endswith("Subject: for later\r\n\r\ntext\r\n")
         echomox(server, "queue", "schedule", "now", "--account", "u0")
-        wait_until(lambda: sink.got, 15, "it has left")
+        wait_until(lambda: sink.got, what="it has left")
         with reader(server) as client:
-            wait_until(lambda: not mailbox(client, "Outbox"), 15, "it stands there no more")
+            wait_until(lambda: not mailbox(client, "Outbox"), what="it stands there no more")
 
 
 def test_success_is_reported_to_who_is_proved(tmp_path: Path, sink: Sink) -> None:  # noqa: F811
@@ -78,14 +78,14 @@ def test_success_is_reported_to_who_is_proved(tmp_path: Path, sink: Sink) -> Non
             for account in ("u0", "u1"):
                 echomox(server, "account", "set", account, "junk_filter.mode=off")
             for sender in ("a@stranger.test", "a@proved.test"):
-                with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=10) as one:
+                with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as one:
                     one.ehlo("client.proved.test")
                     assert one.mail(sender, ["ENVID=e1"])[0] == 250
                     assert one.rcpt("u0@example.test", ["NOTIFY=SUCCESS", "ORCPT=rfc822;first@x.test"])[0] == 250
                     assert one.rcpt("all@example.test", ["NOTIFY=SUCCESS"])[0] == 250
                     assert one.data(f"From: {sender}\r\nMessage-ID: <1@x.test>\r\n\r\ntext\r\n")[0] == 250
-            wait_until(lambda: sink.got, 15, "the report has left")
-            wait_until(lambda: "delivery not reported" in server.log, 5, "and only the one")
+            wait_until(lambda: sink.got, what="the report has left")
+            wait_until(lambda: "delivery not reported" in server.log, what="and only the one")
     ((to, data, _),) = sink.got
     assert to == ["a@proved.test"]
     for line in (

@@ -26,7 +26,7 @@ from tests.process.harness import Server, command, wait_until
 
 class Sink(socketserver.ThreadingTCPServer):
     """A host that takes mail. replies: by local part, the reply to RCPT; slow: seconds before the answer to the end of
-    data; got: (recipients, bytes)."""
+    data; pace: gives leave for an answer; got: (recipients, bytes)."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -35,6 +35,7 @@ class Sink(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Conversation)
         self.replies: dict[str, str] = {}
         self.slow = 0.0
+        self.pace: threading.Semaphore | None = None
         self.got: list[tuple[list[str], bytes, float]] = []
         self.logins: list[str] = []
         self.connections = 0
@@ -96,6 +97,8 @@ class Conversation(socketserver.StreamRequestHandler):
             lines.append(line)
         self.server.transactions += 1
         time.sleep(self.server.slow)
+        if self.server.pace:
+            self.server.pace.acquire()
         self.server.got.append((recipients, b"".join(lines), time.time()))
         self.say("250 2.0.0 taken")
 
@@ -181,12 +184,12 @@ def waiting(server: Server) -> list[dict[str, Any]]:
 
 def test_a_message_leaves_at_once_and_what_became_of_it_is_kept(server, sink):
     ((one, two),) = add(server, mail(server, "first", "a@outside.test", "b@sub.outside.test", prefix=b"X-Sign: 1\r\n"))
-    wait_until(lambda: sink.got, 10)
+    wait_until(lambda: sink.got)
     recipients, data, _ = sink.got[0]
     assert sorted(recipients) == ["a@outside.test", "b@sub.outside.test"]  # one transaction for one next hop
     assert data.startswith(b"X-Sign: 1\r\nFrom:")
     assert data.endswith(b"hello\r\n..dot\r\n")
-    wait_until(lambda: not waiting(server), 10)
+    wait_until(lambda: not waiting(server))
     retired = echomox(server, "queue", "retired", "print", str(one))
     assert retired["Status"] in ("delivered", "relayed")
     assert retired["Results"][0]["code"] == 250
@@ -197,8 +200,8 @@ def test_a_message_leaves_at_once_and_what_became_of_it_is_kept(server, sink):
 def test_a_refusal_comes_back_as_a_report_once_and_suppresses(server, sink):
     sink.replies["nobody"] = "550 5.1.1 no such user"
     add(server, mail(server, "lost", "nobody@outside.test", "a@outside.test"))
-    wait_until(lambda: inbox(server), 15)
-    wait_until(lambda: not waiting(server), 10)
+    wait_until(lambda: inbox(server))
+    wait_until(lambda: not waiting(server))
     (report,) = inbox(server)
     assert report["Subject"] == "Message not delivered"
     account = server.accounts[0]["address"].partition("@")[0]
@@ -214,14 +217,14 @@ def test_a_refusal_comes_back_as_a_report_once_and_suppresses(server, sink):
     assert echomox(server, "queue", "suppression", "lookup", account, "Nobody+x@outside.test")["found"]
     before = sink.connections, sink.transactions
     add(server, mail(server, "again", "nobody@outside.test"))
-    wait_until(lambda: len(inbox(server)) == 2, 15)
+    wait_until(lambda: len(inbox(server)) == 2)
     assert (sink.connections, sink.transactions) == before
 
 
 def test_a_4xx_waits_for_its_time_and_every_verb_works(server, sink):
     sink.replies["later"] = "451 4.7.1 greylisted"
     ((one,),) = add(server, mail(server, "later", "later@outside.test", tls=True))
-    wait_until(lambda: any(entry["Attempts"] == 1 and entry["Status"] == "queued" for entry in waiting(server)), 10)
+    wait_until(lambda: any(entry["Attempts"] == 1 and entry["Status"] == "queued" for entry in waiting(server)))
     (entry,) = waiting(server)
     assert entry["MaxAttempts"] == 9
     assert entry["LastError"].startswith("451 4.7.1")
@@ -236,8 +239,8 @@ def test_a_4xx_waits_for_its_time_and_every_verb_works(server, sink):
     assert echomox(server, "queue", "transport", "sink", "--to-domain", "outside.test")["changed"] == 1
     sink.replies.clear()
     assert echomox(server, "queue", "schedule", "now", "--all")["changed"] == 1
-    wait_until(lambda: sink.got, 10)
-    wait_until(lambda: not waiting(server), 10)
+    wait_until(lambda: sink.got)
+    wait_until(lambda: not waiting(server))
     results = echomox(server, "queue", "print", str(one))["Results"]
     assert [result["code"] for result in results] == [451, 250]
 
@@ -247,10 +250,10 @@ def test_held_by_rule_failed_and_dropped(server, sink):
     ((one,), (two,)) = add(server, mail(server, "x", "a@outside.test"), mail(server, "y", "b@outside.test"))
     assert [entry["Hold"] for entry in waiting(server)] == [f"hold rule {rule}"] * 2
     echomox(server, "queue", "fail", str(one), "--reason", "not today")
-    wait_until(lambda: inbox(server), 10)
+    wait_until(lambda: inbox(server))
     assert echomox(server, "queue", "drop", str(two))["changed"] == 1
     echomox(server, "queue", "holdrules", "remove", str(rule))
-    wait_until(lambda: not waiting(server), 10)
+    wait_until(lambda: not waiting(server))
     assert not sink.got
     statuses = {entry["ID"]: entry["Status"] for entry in echomox(server, "queue", "retired", "list")["messages"]}
     assert statuses[one] == "failed"
@@ -263,16 +266,19 @@ def runner_pid(server: Server) -> int:
 
 
 def test_a_killed_runner_loses_nothing(server, sink):
-    sink.slow = 0.3  # so that there is something left to do at each kill
+    sink.pace = threading.Semaphore(0)  # so that there is something left to do at each kill
     names = [f"n{number}" for number in range(60)]
     add(server, *(mail(server, name, f"{name}@outside.test") for name in names))
+    before = 0
     for _ in range(3):
-        wait_until(lambda: len(sink.got) < 60, 1)
-        time.sleep(0.15)
-        killed = runner_pid(server)
+        wait_until(lambda before=before: sink.transactions > before, what="mails are under way")
+        sink.pace.release(5)
+        wait_until(lambda: not sink.pace._value, what="some are answered")
+        before, killed = sink.transactions, wait_until(lambda: runner_pid(server), what="a runner")
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda killed=killed: runner_pid(server) not in (0, killed), 10)
-    wait_until(lambda: not waiting(server), 30)
+        wait_until(lambda killed=killed: runner_pid(server) not in (0, killed))
+    sink.pace.release(1000)
+    wait_until(lambda: not waiting(server))
     got = sink.subjects()
     assert set(got) == {f"Subject: {name}" for name in names}
     # SMTP cannot tell a lost answer from a lost message: at most what was under way at each kill came twice.
@@ -283,10 +289,10 @@ def test_a_killed_runner_loses_nothing(server, sink):
 def test_a_reload_finishes_what_is_under_way(server, sink):
     sink.slow = 1.0
     add(server, mail(server, "slow", "a@outside.test"))
-    wait_until(lambda: sink.connections, 10)
+    wait_until(lambda: sink.connections)
     server.tell(signal.SIGHUP)
-    wait_until(lambda: sink.got, 10)
-    wait_until(lambda: not waiting(server), 10)
+    wait_until(lambda: sink.got)
+    wait_until(lambda: not waiting(server))
     assert len(sink.got) == 1
 
 
@@ -298,11 +304,11 @@ def test_a_relay_with_a_login_gets_user_and_password(tmp_path, sink):
         domains = config / "domains.toml"
         login = 'tls = "none"\nuser = "me"\npassword_file = "relay.password"\n'
         domains.write_text(domains.read_text().replace('tls = "none"\n', login))
-        wait_until(lambda: "domains.toml taken over" in server.log, 10)
+        wait_until(lambda: "domains.toml taken over" in server.log)
         add(server, mail(server, "login", "a@outside.test"))
-        wait_until(lambda: sink.got or any(entry["LastError"] for entry in waiting(server)), 10)
+        wait_until(lambda: sink.got or any(entry["LastError"] for entry in waiting(server)))
         assert sink.logins == ["\0me\0s3cret"], waiting(server)
-        wait_until(lambda: not waiting(server), 10)
+        wait_until(lambda: not waiting(server))
 
 
 def test_two_runners_share_the_queue(tmp_path, sink):
@@ -316,9 +322,14 @@ def test_two_runners_share_the_queue(tmp_path, sink):
         sink.slow = 0.01
         names = [f"n{number}" for number in range(100)]
         add(server, *(mail(server, name, f"{name}@outside.test") for name in names))
-        wait_until(lambda: not waiting(server), 30)
+        wait_until(lambda: not waiting(server))
         assert sorted(sink.subjects()) == sorted(f"Subject: {name}" for name in names)
-        lines = [line for line in server.log.splitlines() if "event=delivery" in line]
+
+        def told() -> list[str]:
+            return [line for line in server.log.splitlines() if "event=delivery" in line]
+
+        wait_until(lambda: len(told()) >= 100, what="all deliveries are in the log")
+        lines = told()
         assert {name for name in ("queuerunner.0", "queuerunner.1") if any(name in line for line in lines)}
         assert len(lines) == 100
 
@@ -330,8 +341,8 @@ def test_a_damaged_queue_stops_nothing_but_itself(tmp_path, sink):
     (directory / "index.db").write_bytes(b"garbage" * 1000)
     with server:
         assert {"queuerunner.0", "smtp.0", "submission.0", "imap.0"} <= set(server.workers())
-        assert "the queue cannot be opened" in server.log
+        wait_until(lambda: "the queue cannot be opened" in server.log)
         os.rename(directory / "index.db", directory / "index.bad")
-        wait_until(lambda: (directory / "index.db").exists(), 15)
+        wait_until(lambda: (directory / "index.db").exists())
         add(server, mail(server, "after", "a@outside.test"))
-        wait_until(lambda: sink.got, 15)
+        wait_until(lambda: sink.got)

@@ -56,9 +56,9 @@ def trusting() -> ssl.SSLContext:
 
 def smtp(server: Server, name: str) -> Any:
     if name == "submissions":
-        one: Any = smtplib.SMTP_SSL("127.0.0.1", server.ports[name], context=trusting(), timeout=10)
+        one: Any = smtplib.SMTP_SSL("127.0.0.1", server.ports[name], context=trusting(), timeout=60)
     else:
-        one = smtplib.SMTP("127.0.0.1", server.ports[name], timeout=10)
+        one = smtplib.SMTP("127.0.0.1", server.ports[name], timeout=60)
         one.starttls(context=trusting())
     one.ehlo("client.secret-free.test")
     return one
@@ -102,7 +102,7 @@ def test_submission(server: Server, name: str, password: str, code: int) -> None
         assert one.docmd(plain)[0] == 500
         assert one.docmd(f"{plain} more")[0] == 500
         assert one.docmd("NOOP")[0] == 250
-    wait_until(lambda: "client.secret-free.test" in server.log, 5, "commands are traced")
+    wait_until(lambda: "client.secret-free.test" in server.log, what="commands are traced")
     assert "AUTH PLAIN ***" in server.log and "NOOP" in server.log
     said.check(server.log)
 
@@ -161,12 +161,12 @@ def test_imap(server: Server, name: str, password: str) -> None:
 
 def test_what_is_no_command_is_not_shown(server: Server) -> None:
     """Somebody types his password where a command belongs, on port 25 too."""
-    with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 10) as raw:
+    with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 60) as raw:
         stream = raw.makefile("rb")
         stream.readline()
         raw.sendall(f"{PASSWORD}\r\nAUTH PLAIN {PASSWORD}\r\nQUIT\r\n".encode())
         assert b"221" in stream.read()
-    wait_until(lambda: "QUIT" in server.log, 5)
+    wait_until(lambda: "QUIT" in server.log)
     Said().check(server.log)
 
 

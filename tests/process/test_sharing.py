@@ -35,13 +35,13 @@ def server(tmp_path: Any) -> Iterator[Server]:
 
 
 def login(server: Server, number: int) -> imaplib.IMAP4:
-    client = imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=30)
+    client = imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=60)
     client.login(server.accounts[number]["address"], server.accounts[number]["password"])
     return client
 
 
 def deliver(server: Server, subject: str) -> None:
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
         client.sendmail("friend@b.example", ["u0@example.test"], MESSAGE.format(subject, subject))
 
 
@@ -49,7 +49,7 @@ class Idler:
     """A client in IDLE on a mailbox. imaplib has no IDLE here."""
 
     def __init__(self, server: Server, number: int, mailbox: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.ports["imap"]), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", server.ports["imap"]), timeout=60)
         self.file = self.socket.makefile("rwb")
         account = server.accounts[number]
         self.file.readline()
@@ -109,4 +109,4 @@ def test_an_account_that_is_gone_leaves_no_right_to_a_later_one(server: Server) 
     em(server, "mailbox", "acl", "u0", "Archive", "set", "u1", "lr")
     em(server, "account", "remove", "u1", "--yes")
     assert em(server, "mailbox", "acl", "u0", "Archive")["acl"] == {"u0": "lrswipkxtecda"}
-    wait_until(lambda: em(server, "mailbox", "shares")["shares"] == [], 5, "nothing is shared")
+    wait_until(lambda: em(server, "mailbox", "shares")["shares"] == [], what="nothing is shared")

@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def send(server: Server, mail: bytes, to: int, *more: int) -> tuple[int, str]:
     """The answer to DATA."""
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
         client.ehlo("far.example")
         client.mail("a@far.example")
         for account in (to, *more):
@@ -105,7 +105,7 @@ def test_strangers_are_apart_until_the_user_moves_their_mail(server: Server) -> 
         return places(server, mail, "u1") == ["INBOX"]
 
     numbers = iter(range(10, 1000))
-    wait_until(known, 20, "its author is known")
+    wait_until(known, what="its author is known")
     assert send(server, third, 1)[0] == 250 and places(server, third, "u1") == ["New/People"]
 
 
@@ -114,7 +114,7 @@ def test_who_is_answered_is_no_stranger(server: Server) -> None:
     assert send(server, mail, 1)[0] == 250 and places(server, mail, "u1") == ["New/People"]
     echomox(server, "queue", "holdrules", "add", "--to-domain", "person.example")
     me = server.accounts[1]
-    with smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=60) as client:
         client.login(me["address"], me["password"])
         client.sendmail(me["address"], ["asks@person.example"], f"From: {me['address']}\r\nSubject: re\r\n\r\nyes\r\n")
     again = ham(801, "asks@person.example")

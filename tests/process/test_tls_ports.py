@@ -69,7 +69,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def shown(server: Server, listener: str, asked: str, context: ssl.SSLContext | None = None) -> x509.Certificate:
     """The certificate that a client of this port gets who asks for this name."""
     context = context or ssl._create_unverified_context()
-    raw = socket.create_connection(("127.0.0.1", server.ports[listener]), 10)
+    raw = socket.create_connection(("127.0.0.1", server.ports[listener]), 60)
     with raw:
         if listener in ("smtp", "submission"):
             talk = raw.makefile("rwb", buffering=0)
@@ -142,13 +142,13 @@ def test_the_record_of_the_key_stays_right_when_the_certificate_is_renewed(serve
     file.write_bytes(certificate(HOST, KEY, days=60))
     reload = [*command("echomox-supervisor"), "reload", "--config", str(server.config)]
     assert subprocess.run(reload, capture_output=True, timeout=60, check=False).returncode == 0
-    wait_until(lambda: shown(server.server, "smtp", HOST).serial_number != before, 20, "the new certificate is shown")
+    wait_until(lambda: shown(server.server, "smtp", HOST).serial_number != before, what="the new certificate is shown")
     for listener in ("smtp", "submission"):
         assert echomox(server, "dane", "check", f"{HOST}:{ports[listener]}")[0] == 0
     file.write_bytes(certificate(HOST, ec.generate_private_key(ec.SECP256R1())))
     assert subprocess.run(reload, capture_output=True, timeout=60, check=False).returncode == 0
     wait_until(
-        lambda: echomox(server, "dane", "check", f"{HOST}:{ports['smtp']}")[0] == 1, 20, "another key is found out"
+        lambda: echomox(server, "dane", "check", f"{HOST}:{ports['smtp']}")[0] == 1, what="another key is found out"
     )
-    with smtplib.SMTP("127.0.0.1", ports["smtp"], timeout=10) as one:
+    with smtplib.SMTP("127.0.0.1", ports["smtp"], timeout=60) as one:
         assert one.noop()[0] == 250

@@ -131,7 +131,7 @@ def test_dns_that_never_answers_costs_the_limit_once():
 
 
 def test_what_came_in_time_counts():
-    found = check(signed(), dns=Slow(ZONE, slow="in-addr"), timeout=0.2)
+    found = check(signed(), dns=Slow(ZONE, slow="in-addr"), timeout=2.0)
     assert (found.spf.result, found.dkim[0].result, found.dmarc.result) == ("pass", "pass", "pass")
     assert found.iprev.result == "temperror"
 

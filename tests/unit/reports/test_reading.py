@@ -81,7 +81,7 @@ def test_what_is_too_much_is_refused_soon(data, reason):
     began = time.process_time()
     with pytest.raises(BadReport, match=reason):
         parse_aggregate(data)
-    assert time.process_time() - began < 8
+    assert time.process_time() - began < 40
 
 
 def test_a_tls_report_is_read_as_in_rfc8460_appendix_b():

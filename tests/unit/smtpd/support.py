@@ -116,8 +116,8 @@ class Talk:
 
     async def settle(self) -> None:
         """Until nothing is under way."""
-        for _ in range(10_000):
-            await asyncio.sleep(0)
+        for turn in range(60_000):
+            await asyncio.sleep(0 if turn < 1000 else 0.001)  # what is done in a thread takes its time
             if self.session.resting:
                 await asyncio.sleep(0)
                 return

@@ -105,8 +105,8 @@ def inbox(server: Any, account: str) -> list[bytes]:
 def client(server: Any, name: str) -> Any:
     context = ssl._create_unverified_context()
     if name == "submissions":
-        return smtplib.SMTP_SSL("127.0.0.1", server.ports[name], context=context, timeout=10)
-    plain = smtplib.SMTP("127.0.0.1", server.ports[name], timeout=10)
+        return smtplib.SMTP_SSL("127.0.0.1", server.ports[name], context=context, timeout=60)
+    plain = smtplib.SMTP("127.0.0.1", server.ports[name], timeout=60)
     plain.ehlo()
     assert plain.has_extn("starttls")
     plain.starttls(context=context)
@@ -207,9 +207,9 @@ def test_a_client_certificate_logs_in(server, name):
     context = ssl._create_unverified_context()
     mine.configure_cert(context)
     if name == "submissions":
-        one = smtplib.SMTP_SSL("127.0.0.1", server.ports[name], context=context, timeout=10)
+        one = smtplib.SMTP_SSL("127.0.0.1", server.ports[name], context=context, timeout=60)
     else:
-        one = smtplib.SMTP("127.0.0.1", server.ports[name], timeout=10)
+        one = smtplib.SMTP("127.0.0.1", server.ports[name], timeout=60)
         one.starttls(context=context)
     with one:
         one.ehlo()

@@ -73,7 +73,7 @@ class World:
             one = Talk(spool=self.spool, role=role)
             one.session.login, one.session.tls = login, tls
             answer = await one.send(script("EHLO client.example", *lines))
-            for _ in range(200):  # large messages are signed in a thread
+            for _ in range(6000):  # large messages are signed in a thread
                 if one.session.resting:
                     break
                 await asyncio.sleep(0.01)

@@ -41,7 +41,7 @@ class World:
         ca.issue_cert(name).configure_cert(self.server_context)
 
     @contextlib.asynccontextmanager
-    async def policies(self, timeout=5.0):
+    async def policies(self, timeout=60.0):
         async def serve(reader, writer):
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 self.requests.append(await reader.readuntil(b"\r\n\r\n"))
