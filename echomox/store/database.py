@@ -136,7 +136,7 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         try:
             connection = self._connection = connect(self.path)
-            upgrade(connection)
+            upgrade(connection, self.name)
             self.opened(self)
         except BaseException as error:
             self._connection = None

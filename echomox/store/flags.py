@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from echomox.store.engine import Flag, FlagOp
 
-SEEN, DELETED, JUNK, NOTJUNK = int(Flag.SEEN), int(Flag.DELETED), int(Flag.JUNK), int(Flag.NOTJUNK)
+SEEN, ANSWERED, DELETED = int(Flag.SEEN), int(Flag.ANSWERED), int(Flag.DELETED)
+JUNK, NOTJUNK = int(Flag.JUNK), int(Flag.NOTJUNK)
 OPINION = JUNK | NOTJUNK
+SAYS = OPINION | ANSWERED
+"""Without a change of these `label` does not change."""
 JUNK_USE, TRASH_USE = "\\Junk", "\\Trash"
 REJECTS = "Rejects"
 WAITS = "waits"
@@ -32,8 +35,17 @@ def masks(op: FlagOp, flags: int) -> Masks:
 
 
 def label(flags: int) -> str:
-    """What the user says with these flags: "spam", "ham", or "" for neither or both."""
-    return {JUNK: "spam", NOTJUNK: "ham"}.get(flags & OPINION, "")
+    """What the user says with these flags: "spam", "ham", or "" for neither or both. Mail that was answered is ham
+    where nothing else is said: most people mark spam only, and a filter that is shown one kind learns nothing."""
+    return _LABELS[flags & SAYS]
+
+
+_LABELS = {
+    0: "", ANSWERED: "ham",
+    JUNK: "spam", JUNK | ANSWERED: "spam",
+    NOTJUNK: "ham", NOTJUNK | ANSWERED: "ham",
+    OPINION: "", OPINION | ANSWERED: "",
+}  # fmt: skip
 
 
 def after_transfer(flags: int, source_use: str, target_use: str, said: str | None = None) -> int:

@@ -1,8 +1,8 @@
 """Messages in mailboxes: flags, expunge, copy, move. Functions over a Database; each public one is a transaction.
 
 Sets of messages travel as JSON arrays of keys (json_each), so that ten thousand are changed by a handful of
-statements. Learning (what the user says with $Junk, $NotJunk and the Junk mailbox) is written to learn_outbox in
-the same transaction.
+statements. Learning (what the user says with $Junk, $NotJunk, \\Answered and the Junk mailbox) is written to
+learn_outbox in the same transaction.
 """
 
 # ruff: noqa: S608  # the texts put into statements are constants of this program and numbers
@@ -19,7 +19,7 @@ from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import Copied, FlagOp, FlagsStored, LimitExceeded, NoSuchMailbox
 from echomox.store.flags import (
     DELETED,
-    OPINION,
+    SAYS,
     WAITS,
     Masks,
     after_transfer,
@@ -181,7 +181,7 @@ def _change_rows(
             deleted += now[0] - was[0]
             unread += now[1] - was[1]
             unseen += now[2] - was[2]
-            if (new ^ old) & OPINION and label(new) != label(old):
+            if (new ^ old) & SAYS and label(new) != label(old):
                 lessons.append((identity, label(new)))
     if changed:
         _write_flags(write, groups)

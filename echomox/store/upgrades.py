@@ -178,11 +178,14 @@ UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHAR
 """UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
 
 
-def upgrade(connection: sqlite3.Connection) -> None:
+def upgrade(connection: sqlite3.Connection, account: str) -> None:
     """Brings an older database to VERSION, one transaction a step; raises StoreError for a newer one."""
     while (version := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
         if version > VERSION:
-            raise StoreError(f"the account's index has version {version}; this program knows {VERSION}")
+            raise StoreError(
+                f"the index of account {account} has version {version}, and this program knows {VERSION} at most; "
+                "start the newer echomox that wrote it, or restore the account from a backup"
+            )
         connection.execute("BEGIN IMMEDIATE")
         if connection.execute("PRAGMA user_version").fetchone()[0] == version:
             for statement in UPGRADES[version - 1].split(";\n"):

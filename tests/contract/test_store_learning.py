@@ -7,7 +7,7 @@ import pytest
 from echomox.store.engine import Engine, Flag, FlagOp, Login, Target
 from tests.contract.stores import ALICE, add, add_all, addition, message
 
-JUNK, NOTJUNK = int(Flag.JUNK), int(Flag.NOTJUNK)
+JUNK, NOTJUNK, ANSWERED = int(Flag.JUNK), int(Flag.NOTJUNK), int(Flag.ANSWERED)
 ADD, REMOVE, SET = FlagOp.ADD, FlagOp.REMOVE, FlagOp.SET
 
 
@@ -26,6 +26,13 @@ BY_FLAG = [
     (JUNK, ADD, 1, []),
     (JUNK, ADD, JUNK, []),
     (JUNK, SET, JUNK | NOTJUNK, [""]),
+    (0, ADD, ANSWERED, ["ham"]),
+    (0, SET, ANSWERED | 1, ["ham"]),
+    (ANSWERED, REMOVE, ANSWERED, [""]),
+    (ANSWERED, ADD, NOTJUNK, []),
+    (ANSWERED, ADD, JUNK, ["spam"]),
+    (JUNK, ADD, ANSWERED, []),
+    (JUNK | ANSWERED, REMOVE, JUNK, ["ham"]),
 ]
 
 
@@ -48,6 +55,9 @@ BY_MOVE = [
     ("Junk", JUNK, "Trash", JUNK, []),
     ("INBOX", 0, "Archive", 0, []),
     ("Rejects", 0, "INBOX", 0, []),
+    ("INBOX", ANSWERED, "Archive", ANSWERED, []),
+    ("INBOX", ANSWERED, "Junk", ANSWERED | JUNK, ["spam"]),
+    ("Junk", ANSWERED | JUNK, "INBOX", ANSWERED, ["ham"]),
 ]
 
 

@@ -140,7 +140,7 @@ def lessons(world: World) -> None:
     """What each account's filter has learnt is what its owner's moves have said, and what the flags of its mail say."""
     for number in range(ACCOUNTS):
         directory = account(world, number)
-        labels = {id: {1: "spam", 2: "ham"}.get(flags, "") for id, flags in opinions(directory)}
+        labels = opinions(directory)
         path = directory / "junk.db"
         rows = query(path, "SELECT message, label FROM trained") if path.exists() else []
         trained = {int(id): str(label) for id, label in rows}
@@ -150,13 +150,12 @@ def lessons(world: World) -> None:
         world.counts["audit: lessons"] += len(trained)
 
 
-def opinions(directory: Path) -> list[tuple[int, ...]]:
-    """(id, 1 for $Junk, 2 for $NotJunk, else 0 or 3) of all messages."""
-    from echomox.store.engine import Flag
+def opinions(directory: Path) -> dict[int, str]:
+    """What the flags of each message say that is no copy of another: a copy teaches only what is new in it."""
+    from echomox.store.flags import label
 
-    junk, ham = int(Flag.JUNK), int(Flag.NOTJUNK)
-    rows = query(directory / "index.db", "SELECT id, flags FROM message")
-    return [(id, bool(flags & junk) + 2 * bool(flags & ham)) for id, flags in rows]
+    rows = query(directory / "index.db", "SELECT id, flags FROM message WHERE content = id")
+    return {int(id): label(int(flags)) for id, flags in rows}
 
 
 async def moves(world: World) -> None:

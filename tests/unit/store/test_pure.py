@@ -83,7 +83,10 @@ def test_masks(op: FlagOp, put: int, before: int, after: int) -> None:
     assert before & mask.keep | mask.put == after
 
 
-@pytest.mark.parametrize("bits, label", [(0, ""), (64, "spam"), (128, "ham"), (192, ""), (65, "spam")])
+@pytest.mark.parametrize("bits, label", [
+    (0, ""), (64, "spam"), (128, "ham"), (192, ""), (65, "spam"), (2, "ham"), (66, "spam"), (130, "ham"), (194, ""),
+    (1 | 4 | 8 | 16 | 32 | 256 | 512, ""),
+])
 def test_label(bits: int, label: str) -> None:
     assert flags.label(bits) == label
 
