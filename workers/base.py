@@ -121,9 +121,16 @@ class Worker:
             self.slot.state = State.READY
             self.log.info("ready", seconds=time.monotonic() - self.slot.time("started"))
 
-    async def stopping(self) -> None:
-        """Returns when this worker shall take no new connections and finish what it has."""
-        await self._drain.wait()
+    async def stopping(self, *tasks: asyncio.Task[None]) -> None:
+        """Returns when this worker shall take no new connections and finish what it has. tasks: what it is of no use
+        without; returns when one of them has ended too, and raises what that has raised."""
+        drain = asyncio.ensure_future(self._drain.wait())
+        try:
+            done, _ = await asyncio.wait((drain, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            drain.cancel()
+        for task in done - {drain}:
+            task.result()
 
     @property
     def draining(self) -> bool:

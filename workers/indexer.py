@@ -122,8 +122,8 @@ class Indexer:
 
 
 @contextlib.asynccontextmanager
-async def indexing(worker: Worker) -> AsyncIterator[None]:
-    """Indexes within the `with`."""
+async def indexing(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """Indexes within the `with`; gives the task that does, which ends before only by an exception."""
     log = logger("indexer")
     engine = open_engine(worker.paths)
     engine.open_limit = FEW_OPEN
@@ -133,7 +133,7 @@ async def indexing(worker: Worker) -> AsyncIterator[None]:
     await bells.start()
     running = asyncio.create_task(indexer.run())
     try:
-        yield
+        yield running
     finally:
         indexer.stop()
         await asyncio.gather(running, return_exceptions=True)

@@ -13,9 +13,10 @@ import asyncio
 import contextlib
 import json
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from echomox.clock import SYSTEM, Clock
@@ -200,8 +201,6 @@ class Scheduler:
         self._jobs = jobs
         self._path = desk.paths.data / FILE
         self._stop = asyncio.Event()
-        self._given_up = False
-        desk.stopped = lambda: self._given_up or self._stop.is_set()
         self.last = read_last(self._path, desk.log)
         now = desk.clock.now()
         self._due = {job.name: self._first(job, now, chance()) for job in jobs}
@@ -235,8 +234,9 @@ class Scheduler:
 
     async def run_one(self, job: Job) -> Last:
         """Now; notes how it went."""
-        desk, began = self._desk, time.monotonic()
-        self._given_up = False
+        given_up = threading.Event()
+        desk = replace(self._desk, stopped=lambda: given_up.is_set() or self._stop.is_set())
+        began = time.monotonic()
         did: Mapping[str, Any] = {}
         error = ""
         work = asyncio.ensure_future(job.run(desk))
@@ -244,7 +244,7 @@ class Scheduler:
         await asyncio.wait((work, stopping), timeout=job.limit, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not work.done():
-            self._given_up = True  # threads see it; then there is no more to wait for than one step of theirs
+            given_up.set()  # threads see it; then there is no more to wait for than one step of theirs
             error = "stopped" if self._stop.is_set() else f"not done within {job.limit:g} s"
             work.cancel()
         try:
@@ -294,8 +294,8 @@ def read_last(path: Any, log: Log) -> dict[str, Last]:
 
 
 @contextlib.asynccontextmanager
-async def scheduling(worker: Worker) -> AsyncIterator[None]:
-    """Jobs are run within the `with`."""
+async def scheduling(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """Jobs are run within the `with`; gives the task that does, which ends before only by an exception."""
     log = logger("scheduler")
     engine = open_engine(worker.paths)
     engine.open_limit = FEW_OPEN
@@ -311,7 +311,7 @@ async def scheduling(worker: Worker) -> AsyncIterator[None]:
     scheduler = Scheduler(Desk(worker.static, worker.paths, engine, resolver, worker.snapshot, log))
     running = asyncio.create_task(scheduler.run())
     try:
-        yield
+        yield running
     finally:
         scheduler.stop()
         await asyncio.gather(running, return_exceptions=True)

@@ -152,7 +152,7 @@ def cut(text: str, width: int) -> str:
 
 def limited(shown: Sized, limit: int) -> list[str]:
     """A last line for a list that may have been cut."""
-    return [f"at most {limit} are shown; `--limit N` shows more"] if len(shown) >= limit else []
+    return [f"at most {limit} are shown; `--limit N` shows more"] if len(shown) >= limit > 0 else []
 
 
 def counted(things: Sized | int, noun: str) -> str:

@@ -28,7 +28,7 @@ MOST_PROBLEMS = 20
 
 def configure(commands: Commands) -> None:
     evaluate = commands.add("eval", run_eval, "measure the filter on a corpus of labelled mail")
-    evaluate.add_argument("corpus", metavar="CORPUS", help="directory with index.tsv, or with spam and ham")
+    evaluate.add_argument("corpus", metavar="CORPUS", help="directory with index.tsv, full/index, or spam and ham")
     evaluate.add_argument("--protocol", action="append", metavar="NAME", help="online, delayed, cold, drift, attack")
     evaluate.add_argument("--delay", type=int, default=100, metavar="N", help="delayed: messages until a label comes")
     evaluate.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as leak=0.2")
@@ -64,7 +64,7 @@ def run_eval(args: argparse.Namespace) -> int:
     try:
         mails = load(Path(args.corpus))
     except CorpusError as error:
-        raise CommandError(f"{error}; a corpus has index.tsv, or spam and ham in it (docs/filter.md)") from None
+        raise CommandError(f"{error}; a corpus has index.tsv, full/index, or spam and ham (docs/filter.md)") from None
     plan = Plan(protocols, settings, args.delay, stages=stages)
     report = Evaluation(mails, plan).run(_bar)
     if args.plots:

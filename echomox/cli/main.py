@@ -83,6 +83,8 @@ FAMILIES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; messages of refusal are one line on standard error."""
+    if sys.stdout is None:  # closed by who started us, as with `>&-`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a letter is no reason to print nothing
             stream.reconfigure(errors="backslashreplace")

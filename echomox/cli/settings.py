@@ -14,6 +14,7 @@ from echomox.config.load import allowed, layout
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])(?:iB|B)?", re.IGNORECASE)
+LARGEST = (1 << 63) - 1  # TOML v1.0.0, Integer
 WHERE = "`echomox config describe dynamic` tells of each"
 
 
@@ -64,6 +65,10 @@ def _value(name: str, kind: Any, limits: Mapping[str, Any], text: str) -> Any:
 
 
 def size(text: str) -> int:
-    """Bytes of "5G", "1.5 MiB", "500"; a unit is 1024 of the one before. Raises ValueError."""
+    """Bytes of "5G", "1.5 MiB", "500"; a unit is 1024 of the one before. Raises ValueError, for what no file of the
+    configuration can hold too."""
     found = _SIZE.fullmatch(text)
-    return int(float(found[1]) * 1024 ** (1 + "KMGT".index(found[2].upper()))) if found else int(text)
+    octets = float(found[1]) * 1024 ** (1 + "KMGT".index(found[2].upper())) if found else int(text)
+    if octets > LARGEST:
+        raise ValueError
+    return int(octets)

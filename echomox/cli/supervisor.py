@@ -113,7 +113,8 @@ def run(table: Table, arguments: Sequence[str] | None = None) -> int:
     try:
         paths = find_config(options.config)
         code = COMMANDS[options.command](table, paths, options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as with `>&-`
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader has had enough, as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -9,6 +9,9 @@ from dataclasses import asdict
 
 from echomox.cli.console import CommandError, counted, find, rows, show
 
+REPORTED_ONLY = ("database", "directory")
+"""Kinds of faults that `--fix` leaves; so are all of the filter's files."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--account", help="of this account only")
@@ -28,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         faults = verify(paths, args.account, args.fix)
     except StoreError as error:
         raise CommandError(str(error)) from None
-    repairable = any(not fault.fixed for fault in faults)
+    repairable = any(not fault.fixed and fault.kind not in REPORTED_ONLY for fault in faults)
     for wrong in verify_filter(paths.data, paths.accounts, args.account):
         faults.append(Fault(wrong.account, "filter", wrong.detail, False))
     left = sum(not fault.fixed for fault in faults)

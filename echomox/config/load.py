@@ -287,6 +287,9 @@ def load_all(paths: Paths) -> tuple[Static, Dynamic]:
     return static, dynamic
 
 
+SYSTEM = Path("/etc/echomox")
+
+
 def find_config(explicit: str | None = None) -> Paths:
     """--config (echomox.toml, its directory, or a root that has it), $ECHOMOX_CONFIG, ./config, /etc/echomox.
 
@@ -303,10 +306,17 @@ def find_config(explicit: str | None = None) -> Paths:
                 "etc/echomox, or the one above. `echomox quickstart you@example.com` writes one"
             )
         return found
-    for candidate in (Path.cwd() / "config", Path("/etc/echomox")):
-        found = _paths_of(candidate)
+    closed: ConfigError | None = None
+    for candidate in (Path.cwd() / "config", SYSTEM):
+        try:
+            found = _paths_of(candidate)
+        except ConfigError as error:  # as where root was before `sudo -u echomox`
+            closed = closed or error
+            continue
         if found is not None:
             return found
+    if closed:
+        raise closed
     raise ConfigError(
         "no configuration: looked at --config, $ECHOMOX_CONFIG, ./config and /etc/echomox; "
         "`echomox quickstart you@example.com` writes one"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import pwd
+import shlex
 import socket
 import sys
 from dataclasses import dataclass, replace
@@ -87,14 +88,16 @@ class Plan:
     def _next_steps(self) -> list[str]:
         config, tls, host = self.paths.config, self.static.tls, self.static.hostname
         there = config == Path("/etc/echomox")
-        where = [] if there else [f"   export ECHOMOX_CONFIG={config}", "   for all commands from here on"]
+        typed = shlex.quote(str(config))
+        unit_file = shlex.quote(str(config / unit.NAME))
+        where = [] if there else [f"   export ECHOMOX_CONFIG={typed}", "   for all commands from here on"]
         return [
             "What next:",
             *where,
             f"1. publish the records; `echomox domain dnsrecords {self.domain}` prints them again",
             "2. start it, with systemd as root:",
-            f"     cp {config / unit.NAME} /etc/systemd/system/ && systemctl enable --now echomox",
-            f"   or by hand: echomox-supervisor start --daemon --config {config}",
+            f"     cp {unit_file} /etc/systemd/system/ && systemctl enable --now echomox",
+            f"   or by hand: echomox-supervisor start --daemon --config {typed}",
             f"   `echomox-supervisor status` shows it, {self.paths.logs / 'echomox.log'} tells what it does",
             "3. the certificate is self-signed for now: clients will warn, other servers will not mind. Put one of an",
             f"   authority, and its key, in the place of {config / tls.certificate} and {Path(tls.key).name},",
@@ -168,9 +171,9 @@ def _user(request: Request, paths: Paths) -> tuple[str, Owner]:
         pwd.getpwnam(name)
     except KeyError:
         home = paths.data.parent if request.layout == "home" else paths.data
+        line = f"useradd -r -M -d {shlex.quote(str(home))} -s /usr/sbin/nologin {name}"
         raise ConfigError(
-            f'no user "{name}" on this machine; make it first: useradd -r -M -d {home} -s /usr/sbin/nologin {name}, '
-            "or name another with --user"
+            f'no user "{name}" on this machine; make it first: {line}, or name another with --user'
         ) from None
     return name, Owner.of(name)
 

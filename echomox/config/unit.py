@@ -6,6 +6,7 @@ server is ever root's; what it may write is what its paths name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +19,12 @@ FILES = 1_048_576
 
 def unit_text(paths: Paths, user: str, supervisor: Path, stop_time: float) -> str:
     """supervisor: the program `echomox-supervisor`. stop_time: seconds, as `workers.stop_time`."""
-    writable = list(dict.fromkeys(map(str, (paths.config, paths.data, paths.tmp, paths.logs))))
+    written = [paths.config, paths.data, paths.tmp, paths.logs]
     places = (supervisor, paths.config, paths.data, paths.logs)
     runtime = ["RuntimeDirectory=echomox", "RuntimeDirectoryMode=0700"] if paths.run == Path("/run/echomox") else []
+    if not runtime and not paths.run.is_relative_to(paths.data):
+        written.append(paths.run)
+    command, config = _word(supervisor), _word(paths.config)
     return "\n".join(
         [
             "# Copy this to /etc/systemd/system/echomox.service, then: systemctl enable --now echomox",
@@ -32,9 +36,10 @@ def unit_text(paths: Paths, user: str, supervisor: Path, stop_time: float) -> st
             "[Service]",
             "Type=notify",
             f"User={user}",
-            f"ExecStart={supervisor} start --config {paths.config}",
-            f"ExecReload={supervisor} reload --config {paths.config}",
+            f"ExecStart={command} start --config {config}",
+            f"ExecReload={command} reload --config {config}",
             "Restart=on-failure",
+            "RestartSec=5",
             "KillMode=mixed",
             f"TimeoutStopSec={stop_time + 20:.0f}",
             f"LimitNOFILE={FILES}",
@@ -46,7 +51,7 @@ def unit_text(paths: Paths, user: str, supervisor: Path, stop_time: float) -> st
             "NoNewPrivileges=yes",
             "UMask=0077",
             "ProtectSystem=strict",
-            f"ReadWritePaths={' '.join(writable)}",
+            f"ReadWritePaths={' '.join(map(_word, written))}",
             f"ProtectHome={_unless_below(places, '/home', '/root')}",
             f"PrivateTmp={_unless_below(places, '/tmp', '/var/tmp')}",  # noqa: S108 - nothing is made there
             "PrivateDevices=yes",
@@ -70,6 +75,14 @@ def unit_text(paths: Paths, user: str, supervisor: Path, stop_time: float) -> st
             "",
         ]
     )
+
+
+def _word(path: Path) -> str:
+    """A path as systemd.syntax(7) and systemd.unit(5) read it as one word, itself."""
+    text = str(path).replace("%", "%%")
+    if not re.search(r"[\s\"'\\]", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _unless_below(places: Sequence[Path], *roots: str) -> str:

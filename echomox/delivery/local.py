@@ -145,7 +145,6 @@ class LocalDelivery:
             self._host.count("exceptions")
             return None
 
-
     def _refuse_all(self, mail: Incoming, reply: Reply) -> Reply:
         self._host.count("smtp_messages_refused")
         self._host.log.info(
@@ -177,7 +176,6 @@ class LocalDelivery:
             )
         )  # fmt: skip
         return received + (checked.prefix if checked else self._authres)
-
 
     def _note(
         self, mail: Incoming, targets: Sequence[Target], placed: Sequence[Placement], refused: bool

@@ -27,7 +27,7 @@ LARGEST = 64 << 20
 _DATE = re.compile(rb"^Date:[ \t]*([^\r\n]{1,100})", re.M | re.I)
 _BARE = re.compile(rb"(?<!\r)\n")
 _QUOTED = re.compile(rb"^>(?=>*From )", re.M)
-_DATED = re.compile(rb"From [^\n]*\d\d?:\d\d[^\n]*\d{4}")
+_DATED = re.compile(rb"From [^\n]{1,400}\d\d?:\d\d[^\n]{1,40}\d{4}")
 TREC = ("full/index", "index")
 
 
@@ -68,9 +68,14 @@ def load(directory: Path) -> list[Mail]:
     return mails
 
 
+def _lines(index: Path) -> list[str]:
+    """Names of files are bytes: what is no UTF-8 is as os.fsdecode has it."""
+    return index.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+
+
 def _indexed(index: Path) -> list[Mail]:
     mails = []
-    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(index), 1):
         columns = line.split("\t")
         if len(columns) < 3 or columns[0] not in KINDS:
             raise CorpusError(f"{index}:{number}: not label, path and time, separated by tabs")
@@ -87,7 +92,7 @@ def _indexed(index: Path) -> list[Mail]:
 
 def _listed(index: Path) -> list[Mail]:
     mails = []
-    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(index), 1):
         columns = line.split(maxsplit=1)
         if len(columns) < 2 or columns[0].lower() not in KINDS:
             raise CorpusError(f"{index}:{number}: not label and path")

@@ -1,7 +1,7 @@
 """What `echomox filter explain --plot` draws of one message, from the dictionary that it prints.
 
 parts     what each part pulls, in log-odds
-words     the words that pull most, by the account's counts
+words     the words that pull most, by the account's counts; not drawn when it knows none of them
 emotions  what the message feels like
 inputs    what the network reads, chunk by chunk
 states    the state of each neuron after each chunk
@@ -26,7 +26,9 @@ SIGNS = {1: "+", -1: "-"}
 
 def drawings(answer: Mapping[str, Any]) -> dict[str, Chart]:
     """Name -> chart; of what stands in the answer."""
-    out = {"parts": _parts(answer), "words": _words(answer["words"])}
+    out = {"parts": _parts(answer)}
+    if answer["words"]["spam"] or answer["words"]["ham"]:
+        out["words"] = _words(answer["words"])
     if "affect" in answer:
         out["emotions"] = _emotions(answer["affect"])
     if "esn" in answer:

@@ -58,6 +58,9 @@ ROW = ("ReservoirSize", "SpectralRadius", "LeakRate", "Trained", "MessageCount")
 _LAST = """
 SELECT data FROM trained CROSS JOIN contribution USING (message)
 WHERE part = ? ORDER BY position DESC LIMIT 1"""
+_STATES = """
+SELECT NeuronIndex, State, replace(LastUpdate, '+00:00', 'Z') FROM ESN_STATE
+WHERE ReservoirID = ? ORDER BY NeuronIndex"""  # the time zone as earlier versions wrote it
 _PUT = "INSERT OR REPLACE INTO RESERVOIR VALUES (?, ?, ?, ?, ?, ?)"
 _BLOCK = struct.Struct("<II")
 
@@ -288,8 +291,7 @@ class StateFile:
 
     def states(self, account: str) -> list[dict[str, Any]]:
         """The account's rows of ESN_STATE."""
-        query = "SELECT NeuronIndex, State, LastUpdate FROM ESN_STATE WHERE ReservoirID = ? ORDER BY NeuronIndex"
-        rows = self._connection.execute(query, (account,)).fetchall()
+        rows = self._connection.execute(_STATES, (account,)).fetchall()
         return [dict(zip(("NeuronIndex", "State", "LastUpdate"), row)) for row in rows]
 
     def server(self, log: Log) -> ridge.Statistics | None:
@@ -370,7 +372,7 @@ def esn_states(last: esn.Lesson | None, size: int) -> list[tuple[int, float, str
     """(NeuronIndex, State, LastUpdate) of the first `size` neurons at the end of the last trained message."""
     if last is None:
         return []
-    updated = datetime.fromtimestamp(last.updated, UTC).isoformat(timespec="seconds")
+    updated = f"{datetime.fromtimestamp(last.updated, UTC):%Y-%m-%dT%H:%M:%SZ}"
     return [(neuron, value, updated) for neuron, value in enumerate(last.last_state[:size])]
 
 

@@ -31,6 +31,7 @@ from echomox.store.database import Busy, Database, build
 from echomox.store.disk import Disk
 from echomox.store.engine import NoSuchAccount, StoreError
 from echomox.store.recover import Item, Report
+from echomox.store.upgrades import NewerIndex
 
 LOG = logger("store")
 OPEN_LIMIT = 200
@@ -253,7 +254,7 @@ class SqliteEngine:
             return True
         try:
             recover.Replay(database, self.disk, report, self._accounts).run(items)
-        except Busy:
+        except (Busy, NewerIndex):  # its journals are for the program that knows it
             raise
         except StoreError as error:
             report.lost += len(items)

@@ -178,11 +178,15 @@ UPGRADES: Sequence[str] = (_AFFECTIVE_STATE, _SENT, _ANNOTATION, _SORTING, _SHAR
 """UPGRADES[n] brings a database of version n + 1 to n + 2; schema.sql is always the newest."""
 
 
+class NewerIndex(StoreError):
+    """Of a version that this program does not know."""
+
+
 def upgrade(connection: sqlite3.Connection, account: str) -> None:
-    """Brings an older database to VERSION, one transaction a step; raises StoreError for a newer one."""
+    """Brings an older database to VERSION, one transaction a step. Raises NewerIndex."""
     while (version := connection.execute("PRAGMA user_version").fetchone()[0]) != VERSION:
         if version > VERSION:
-            raise StoreError(
+            raise NewerIndex(
                 f"the index of account {account} has version {version}, and this program knows {VERSION} at most; "
                 "start the newer echomox that wrote it, or restore the account from a backup"
             )

@@ -22,6 +22,8 @@ from echomox.supervisor.privileges import drop
 from echomox.supervisor.service import User
 
 T = TypeVar("T")
+TOLD = 1024
+"""Bytes that `prepare` tells at most: fewer than a pipe holds."""
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -101,8 +103,9 @@ def fork(child: Callable[[], NoReturn]) -> int:
     return pid
 
 
-def prepare(body: str, static: Static, paths: Paths, user: User) -> NoReturn:
-    """A short-lived child's life: `body` ("module:function") with the workers' rights. Ends with 0, or 70."""
+def prepare(body: str, static: Static, paths: Paths, user: User, tell: int) -> NoReturn:
+    """A short-lived child's life: `body` ("module:function") with the workers' rights. Ends with 0, or with 70 and one
+    line, in the pipe `tell`, of what was wrong."""
     code = 70
     try:
         signal.set_wakeup_fd(-1)
@@ -114,7 +117,9 @@ def prepare(body: str, static: Static, paths: Paths, user: User) -> NoReturn:
         module, _, function = body.partition(":")
         getattr(importlib.import_module(module), function)(static, paths)
         code = 0
-    except BaseException:
+    except BaseException as error:
         logger("supervisor").exception("preparation failed", body=body)
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        os.write(tell, line.encode("utf-8", "backslashreplace")[:TOLD])
     finally:
         os._exit(code)

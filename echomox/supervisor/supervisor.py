@@ -34,7 +34,7 @@ from echomox.config.schema import Static
 from echomox.errors import ConfigError
 from echomox.log import SINK, logger
 from echomox.supervisor.crew import Crew, Seat, describe_status
-from echomox.supervisor.fork import fork, freeze, one_thread, preload, preload_late, prepare, threads
+from echomox.supervisor.fork import TOLD, fork, freeze, one_thread, preload, preload_late, prepare, threads
 from echomox.supervisor.holes import Holes
 from echomox.supervisor.listen import ListenError, Listeners, Wanted, wanted
 from echomox.supervisor.memory import give_back, pss
@@ -173,22 +173,31 @@ class Supervisor:
         self._show_pool()
 
     def _prepare_store(self) -> None:
-        """The short-lived child; a stop meanwhile ends it."""
+        """The short-lived child."""
         if not self.table.prepare:
             return
         body = self.table.prepare
-        pid = fork(lambda: prepare(body, self.static, self.paths, self.user))
+        told, tell = os.pipe2(os.O_CLOEXEC)
+        with open(told, "rb") as reasons:
+            try:
+                pid = fork(lambda: prepare(body, self.static, self.paths, self.user, tell))
+            finally:
+                os.close(tell)
+            status = self._wait_for(pid)
+            why = reasons.read(TOLD).decode("utf-8", "replace") or describe_status(status)
+        if status and self._stopping is None:
+            text = f"the store could not be made ready: {why}; the log says more: {self._log_place()}"
+            raise StartFailed(EXIT_ERROR, text)
+
+    def _wait_for(self, pid: int) -> int:
+        """The status with which a child ends; a stop meanwhile ends it."""
         while True:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                break
+                return status
             self._wait(TICK)
             if self._stopping is not None:
                 os.kill(pid, signal.SIGTERM)
-        if status and self._stopping is None:
-            ended = describe_status(status)
-            text = f"the store could not be made ready ({ended}); the log says why: {self._log_place()}"
-            raise StartFailed(EXIT_ERROR, text)
 
     def _log_place(self) -> str:
         return SINK.path or "standard error"

@@ -220,7 +220,7 @@ class NgramsLearner:
     """Weights as int32; what is published is int16, which a weight reaches only after hundreds of steps one way."""
 
     name = NAME
-    version = 2  # 1: words had another hash
+    version = 3  # 1: words had another hash; 2: letters of two bytes were two (`folded`)
 
     def fresh(self) -> Weights:
         return np.zeros(TABLE, np.int32)

@@ -90,7 +90,7 @@ def test_the_widest_columns_give(widths, room, fits):
 
 def test_a_list_that_may_be_cut_says_so():
     assert limited([1, 2], 2) == ["at most 2 are shown; `--limit N` shows more"]
-    assert limited([1], 2) == limited([], 2) == []
+    assert limited([1], 2) == limited([], 2) == limited([], 0) == []
 
 
 def test_counts_have_their_noun():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import xml.etree.ElementTree as ET
 from contextlib import closing
 
@@ -10,6 +11,7 @@ import pytest
 
 from echomox.cli.filter_text import _objects
 from echomox.cli.main import main
+from echomox.filter.drawings import drawings
 from echomox.filter.stages import STAGES
 from echomox.filter.weights import DIRECTORY, StateFile
 from echomox.filter.words import junk_path
@@ -139,12 +141,19 @@ def test_explain_draws_all_that_it_says(run, tmp_path):
     code, out, _ = run("filter", "explain", file, "--account", "u0", "--plot", plots)
     assert code == 0 and "esn:" not in out and "membranes:" not in out
     names = {path.stem for path in plots.glob("*.svg")}
-    assert names == {"parts", "words", "emotions", "inputs", "states", "tree"}
+    assert names == {"parts", "emotions", "inputs", "states", "tree"}  # it knows no words
     for path in plots.glob("*.svg"):
         ET.fromstring(path.read_bytes())
     texts = [item.text for item in ET.fromstring((plots / "tree.svg").read_bytes()) if item.tag.endswith("}text")]
     titles = [text.partition(":")[0] for text in texts[1:]]
     assert titles[:4] == ["Skin", "1 Content analysis", "1.1 Word patterns", "Ham words"] and len(titles) == 13
+
+
+def test_words_are_drawn_where_there_are_known_ones(run, stored):
+    answer = json.loads(run("filter", "explain", stored[0], "--account", "u0", "--json")[1])
+    assert "words" not in drawings(answer)
+    answer["words"]["ham"] = [{"probability": 0.1, "word": "thanks", "ham": 20, "spam": 1}]
+    assert list(drawings(answer)["words"].bars) == ["thanks"]
 
 
 def test_objects_are_shown_with_their_mobility():
@@ -162,9 +171,9 @@ def test_state_shows_the_rows_of_state_db(run, demo):
         file.put("u0", {**shape, "Trained": True, "MessageCount": 7}, [(0, 0.5, "2026-11-01T00:00:00+00:00")])
     kept = json.loads(run("filter", "state", "u0", "--json")[1])
     assert kept["reservoir"] == {"AccountID": "u0", **shape, "Trained": True, "MessageCount": 7}
-    assert kept["states"] == [{"NeuronIndex": 0, "State": 0.5, "LastUpdate": "2026-11-01T00:00:00+00:00"}]
+    assert kept["states"] == [{"NeuronIndex": 0, "State": 0.5, "LastUpdate": "2026-11-01T00:00:00Z"}]
     lines = run("filter", "state", "u0")[1].splitlines()
-    assert "Trained         yes" in lines and lines[-1].split() == ["0", "0.5000", "2026-11-01T00:00:00+00:00"]
+    assert "Trained         yes" in lines and lines[-1].split() == ["0", "0.5000", "2026-11-01T00:00:00Z"]
 
 
 def stats(run):
@@ -216,6 +225,14 @@ def test_verifydata_looks_at_the_filter(run, demo, stored):
     (fault,) = json.loads(out)["faults"]
     assert code == 1 and (fault["account"], fault["kind"], fault["fixed"]) == ("u1", "filter", False)
     assert "--fix" not in run("verifydata")[1] and run("verifydata", "--account", "u0")[0] == 0
+
+
+def test_verifydata_names_the_account_of_a_newer_program_and_promises_no_repair(run, demo):
+    with closing(sqlite3.connect(demo.paths.accounts / "u1" / "index.db")) as connection:
+        connection.execute("PRAGMA user_version=99")
+    code, out, _ = run("verifydata")
+    assert code == 1 and "account u1 has version 99" in out and "start the newer echomox" in out
+    assert "--fix" not in out
 
 
 def test_a_rule_file_is_checked_and_tried_on_a_message(run, tmp_path):

@@ -189,6 +189,14 @@ def test_letters_that_a_locale_lacks_are_printed_otherwise(demo):
     assert (done.returncode, done.stderr) == (0, "") and r"J\xfcrgen" in done.stdout
 
 
+@pytest.mark.parametrize(("where", "code"), [(">&-", 0), ("> /dev/full", 1)])
+def test_an_output_that_takes_nothing_is_no_error_of_the_program(demo, where, code):
+    line = f'"$0" -m echomox.cli.main --config "$1" account list {where}'
+    argv = ["sh", "-c", line, sys.executable, str(demo.paths.config)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == code and done.stderr.count("\n") == code
+
+
 def test_a_rule_that_holds_all_mail_is_asked_for_by_name(capsys, demo):
     config = ("--config", str(demo.paths.config))
     code, _, err = run(capsys, *config, "queue", "holdrules", "add")

@@ -16,6 +16,15 @@ def test_sizes(text, octets):
     assert size(text) == octets
 
 
+NO_SIZES = ["", "-", "5Q", "G", "1e3", "9223372036854775808", "99999999999T", "9" * 400 + "G", "9" * 5000]
+
+
+@pytest.mark.parametrize("text", NO_SIZES, ids=range(len(NO_SIZES)))
+def test_what_is_no_size_or_too_large_is_refused(text):
+    with pytest.raises(ValueError):
+        size(text)
+
+
 def test_words_become_values_of_their_kind():
     words = ["quota=5G", "full_name=Ann Lee", "disabled=yes", "junk_filter.junk=0.4", "refuse=a@b.example,c@d.example"]
     assert parse_settings(Account, words) == {

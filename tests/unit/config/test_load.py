@@ -268,6 +268,26 @@ def test_a_config_that_is_closed_to_us_is_not_taken_for_none(home, monkeypatch):
         find_config(str(home.config))
 
 
+def test_a_place_that_is_closed_to_us_does_not_hide_the_configuration_of_the_system(home, monkeypatch, tmp_path):
+    """As for `sudo -u echomox echomox status`, typed in /root."""
+    real = Path.is_file
+
+    def refuse(path: Path) -> bool:
+        if path.is_relative_to(tmp_path / "closed"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    (tmp_path / "closed").mkdir()
+    monkeypatch.chdir(tmp_path / "closed")
+    monkeypatch.delenv("ECHOMOX_CONFIG", raising=False)
+    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr("echomox.config.load.SYSTEM", home.config)
+    assert find_config() == home
+    monkeypatch.setattr("echomox.config.load.SYSTEM", tmp_path / "none")
+    with pytest.raises(ConfigError, match="closed/config: not open to you"):
+        find_config()
+
+
 def test_problems_of_both_files_come_together(home):
     home.static.write_text("hostnam = 1\n")
     home.dynamic.write_text("[accounts.x]\nquota = -1\n")

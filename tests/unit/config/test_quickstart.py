@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_the_unit_lets_the_server_see_its_own_files():
     assert "ReadWritePaths=/etc/echomox /var/lib/echomox /var/lib/echomox/tmp /var/log/echomox" in unit
     unit = unit_text(home, "mail", Path("/opt/echomox/bin/echomox-supervisor"), 3.0).split("\n")
     assert "ProtectHome=no" in unit and "RuntimeDirectory=echomox" not in unit
+
+
+def test_odd_paths_are_one_word_to_systemd_and_to_the_shell(tmp_path):
+    root = tmp_path / 'my "mail" 100%'
+    made = plan(request(tmp_path, directory=root, layout="fhs", hostname="mail.example.com"))
+    text = made.text(write(made))
+    unit = (made.paths.config / "echomox.service").read_text().split("\n")
+    quoted = '"' + str(tmp_path) + '/my \\"mail\\" 100%%'
+    (start,) = [line for line in unit if line.startswith("ExecStart=")]
+    assert start.endswith(f' start --config {quoted}/etc/echomox"')
+    (writable,) = [line for line in unit if line.startswith("ReadWritePaths=")]
+    assert writable.endswith(f' {quoted}/var/log/echomox" {quoted}/run/echomox"')
+    (exported,) = [line for line in text if "export" in line]
+    assert shlex.split(exported) == ["export", f"ECHOMOX_CONFIG={made.paths.config}"]
 
 
 def test_passwords_are_not_on_disk(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sqlite3
 
 import pytest
@@ -40,6 +41,17 @@ def test_an_index_of_trec_is_in_its_order(tmp_path):
         index.write_text(f"ham ../data/inmail.1\n{line}\n")
         with pytest.raises(CorpusError, match="index:2"):
             load(tmp_path)
+
+
+@pytest.mark.parametrize("name, line", [("index", b"%s %s\n"), ("index.tsv", b"%s\t%s\t2024-01-01T00:00:00Z\n")])
+def test_an_index_names_files_by_their_bytes(tmp_path, name, line):
+    odd = os.fsdecode(b"odd-\xff")
+    (tmp_path / odd).write_bytes(b"Subject: x\n\ny\n")
+    (tmp_path / name).write_bytes(b"".join(line % (kind, os.fsencode(odd)) for kind in (b"spam", b"ham")))
+    assert [(one.spam, one.path.name) for one in load(tmp_path)] == [(True, odd), (False, odd)]
+    (tmp_path / name).write_bytes(b"\x80\xff\n")
+    with pytest.raises(CorpusError, match=":1: not label"):
+        load(tmp_path)
 
 
 def test_a_line_of_text_that_begins_with_from_ends_no_message(tmp_path):

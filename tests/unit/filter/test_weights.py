@@ -169,7 +169,7 @@ def test_rows_of_an_account_are_kept_across_restart(tmp_path, accounts):
         "MessageCount": 24,
     }
     assert [state["NeuronIndex"] for state in states] == list(range(100))
-    assert states[0]["LastUpdate"] == "2023-11-14T22:13:20+00:00"
+    assert states[0]["LastUpdate"] == "2023-11-14T22:13:20Z"
     with closing(StateFile(tmp_path)) as file:
         assert (file.row("ann"), file.states("ann")) == (row, states)
         assert file.verify() == []

@@ -221,7 +221,7 @@ def test_an_upgrade_that_is_killed_is_done_by_the_next_one(
     while True:
         connection = sqlite3.connect(index(paths), isolation_level=None)
         try:
-            upgrade(_Killed(connection, 2 + kills))  # type: ignore[arg-type]
+            upgrade(_Killed(connection, 2 + kills), ALICE)  # type: ignore[arg-type]
             break
         except KeyboardInterrupt:
             kills += 1

@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from echomox.store import ENGINES, open_engine, recover, sqlite
 from echomox.store.disk import Disk
 from echomox.store.engine import Addition, FlagOp, NoSuchAccount, StoreError, Target
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.upgrades import VERSION, NewerIndex
 from tests.contract.stores import ALICE, BOB, add, add_all, addition, fill, message
 
 
@@ -172,6 +174,14 @@ def test_open_connections_are_bounded_and_accounts_stay_usable(engine: SqliteEng
     assert all(store.modseq() == 3 for store in stores)
 
 
+def test_an_index_of_a_newer_program_says_whose_it_is_and_what_to_do(engine: SqliteEngine, paths: Paths) -> None:
+    engine.close()
+    with closing(sqlite3.connect(account(paths) / "index.db")) as connection:
+        connection.execute("PRAGMA user_version=99")
+    with pytest.raises(StoreError, match=rf"account {ALICE} has version 99.*start the newer echomox.*from a backup"):
+        engine.open(ALICE).modseq()
+
+
 def test_account_removed_by_another_process_is_gone_here(engine: SqliteEngine, paths: Paths) -> None:
     add(engine)
     other = SqliteEngine(paths)
@@ -278,6 +288,23 @@ def test_damaged_journal_is_kept_aside(engine: SqliteEngine, paths: Paths) -> No
     assert [one.name for one in paths.spool.glob("*journal*")] == [f"{path.name}.corrupt"]
     assert after.open(ALICE).mailbox("INBOX").total == 3
     after.close()
+
+
+def test_an_older_program_leaves_the_journals_to_the_newer_one(engine: SqliteEngine, paths: Paths) -> None:
+    left_behind(engine, [addition(message(), [Target(ALICE, "INBOX")])])
+    engine.close()
+    for version in (99, VERSION):
+        with closing(sqlite3.connect(account(paths) / "index.db")) as connection:
+            connection.execute(f"PRAGMA user_version={version}")
+        after = SqliteEngine(paths)
+        if version == 99:
+            with pytest.raises(NewerIndex):
+                after.recover()
+            assert [one.suffix for one in paths.spool.glob("*journal*")] == [".journal"]
+        else:
+            assert after.recover()["lost"] == 0
+            assert after.open(ALICE).mailbox("INBOX").total == 1
+        after.close()
 
 
 def test_uids_that_were_never_given_are_not_shown(engine: SqliteEngine, paths: Paths) -> None:

@@ -11,7 +11,7 @@ import pytest
 from echomox.config.paths import Paths
 from echomox.config.schema import Static
 from echomox.supervisor import crew as crews
-from echomox.supervisor.fork import fork_all
+from echomox.supervisor.fork import TOLD, fork, fork_all, prepare
 from echomox.supervisor.holes import Holes, in_row
 from echomox.supervisor.memory import PAGE, give_back_zeros, pss, unchanged
 from echomox.supervisor.service import Service, Table, User
@@ -133,6 +133,24 @@ def test_a_fork_that_fails_is_told_of_and_the_others_are_made(monkeypatch):
     assert isinstance(second, BlockingIOError)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (first, third)]
     assert codes == [3, 5]
+
+
+def full_disk(static, paths):
+    raise OSError(28, "No space left on\ndevice", "x" * 2 * TOLD)
+
+
+@pytest.mark.parametrize(
+    "body, begin", [("full_disk", b"OSError: [Errno 28] No space left on device: "), ("none", b"AttributeError: ")]
+)
+def test_a_preparation_that_fails_says_why_in_one_line(tmp_path, body, begin):
+    told, tell = os.pipe()
+    user = User(os.geteuid(), os.getegid(), "me")
+    pid = fork(lambda: prepare(f"{__name__}:{body}", Static(), Paths.home(tmp_path), user, tell))
+    os.close(tell)
+    with open(told, "rb") as reasons:
+        said = reasons.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 70
+    assert said.startswith(begin) and said.count(b"\n") == 0 and len(said) <= TOLD
 
 
 @pytest.mark.parametrize("count, happened", [(3, ["settled", 3]), (1, [1])])

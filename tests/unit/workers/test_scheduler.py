@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 import time
 
 import pytest
@@ -151,6 +152,27 @@ def test_a_job_that_hangs_is_given_up(tmp_path):
             assert "not done within" in last.error and last.seconds < 50
 
     asyncio.run(run())
+
+
+def test_a_job_that_was_given_up_does_not_go_on_when_the_next_begins(tmp_path):
+    looks, seen = threading.Event(), []
+
+    async def thread(desk):
+        def work():
+            looks.wait(60)
+            seen.append(desk.stopped())
+
+        return await asyncio.to_thread(work)
+
+    async def run():
+        rows = (job(thread, "slow")._replace(limit=0.02), job(nothing, "next"))
+        scheduler = Scheduler(desk(tmp_path), rows)
+        assert (await scheduler.run_one(rows[0])).error
+        assert not (await scheduler.run_one(rows[1])).error
+        looks.set()
+
+    asyncio.run(run())  # waits for its threads
+    assert seen == [True]
 
 
 def test_stop_ends_the_wait_and_the_job_at_hand(tmp_path):
