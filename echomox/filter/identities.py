@@ -23,7 +23,7 @@ from functools import lru_cache
 from echomox.dns.psl import organisational_domain
 from echomox.dns.types import canonical_name
 from echomox.message.address import mailboxes, parse_addresses
-from echomox.message.charset import decode_raw
+from echomox.message.charset import decode_octets
 from echomox.message.proven import DKIM, SPF
 
 NAME = "identities"
@@ -40,7 +40,7 @@ def sender(fields: Sequence[tuple[str, bytes]]) -> str:
     """The first address of From, lower-case; "" without one. fields: (lower-case name, value) of the header."""
     for name, value in fields:
         if name == "from":
-            for box in mailboxes(parse_addresses(decode_raw(value[:1000]), 5)):
+            for box in mailboxes(parse_addresses(decode_octets(value[:1000]), 5)):
                 if box.domain:
                     return f"{box.local}@{box.domain}".lower()
             return ""

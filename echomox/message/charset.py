@@ -1,8 +1,8 @@
 """Bytes in a charset as text. Never raises.
 
 Charsets are a closed list: a name from a stranger is never handed to the codec registry, which would remember
-it for ever. What is unknown, or not what it claims to be, is UTF-8 if it can be, else windows-1252 (the
-Latin-1 that people mean).
+it for ever. What is unknown, or not what it claims to be, is UTF-8 if it can be, else what `charsetguess` is sure of,
+else windows-1252 (the Latin-1 that people mean).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from encodings.aliases import aliases
 
-# Codecs of the standard library that are charsets of mail: not the quadratic ones (punycode, idna), nor what
-# is no
+from echomox.message.charsetguess import ESCAPE, guess, is_iso2022_jp
+
+# Codecs of the standard library that are charsets of mail: not the quadratic ones (punycode, idna), nor what is no
 # charset.
 _CODECS = frozenset(
     """
@@ -53,9 +54,9 @@ def codec_for(charset: str) -> str:
 
 
 def decode_charset(data: bytes, charset: str) -> str:
-    """Bytes as text, whatever they are: unknown charset and bytes that do not fit give UTF-8, else
-    windows-1252, else U+FFFD."""
-    if charset in _ASCII_NAMES and data.isascii():
+    """Bytes as text, whatever they are: no charset, an unknown one and us-ascii are as `decode_raw` says; bytes that
+    do not fit the charset give U+FFFD."""
+    if charset in _ASCII_NAMES and data.isascii() and ESCAPE not in data:
         return data.decode("ascii")
     codec = codec_for(charset)
     if codec in ("", "ascii"):
@@ -71,7 +72,17 @@ def decode_charset(data: bytes, charset: str) -> str:
 
 
 def decode_raw(data: bytes) -> str:
-    """Bytes without a charset: UTF-8 if they are, else windows-1252, its five holes as in Latin-1."""
+    """Bytes without a charset: UTF-8 if they are, else as guessed, else windows-1252, its five holes as in Latin-1."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        codec = guess(data, error.start)
+        return data.decode(codec, "replace") if codec else _western(data)
+    return data.decode("iso2022_jp_ext", "replace") if is_iso2022_jp(data) else text
+
+
+def decode_octets(data: bytes) -> str:
+    """The same without a guess: an octet is read without the ones beside it, so that each ASCII one stays itself."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

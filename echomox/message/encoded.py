@@ -35,7 +35,7 @@ def decode_base64(data: bytes) -> bytes:
 
 def decode_words(value: bytes | str) -> str:
     """An unstructured value, or a phrase, as text on one line: encoded words decoded, raw 8-bit bytes taken
-    as UTF-8, else windows-1252; line ends and control characters become spaces. A word that is broken stays
+    as `charset.decode_raw` does; line ends and control characters become spaces. A word that is broken stays
     as written."""
     text = value if isinstance(value, str) else decode_raw(value)
     if "=?" in text:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from echomox.message.charsetguess import ESCAPE
 from echomox.message.encoded import decode_words
 from echomox.message.header import split_fields, unfold
 from echomox.message.structure import Part
@@ -27,7 +28,7 @@ Read = Callable[[int, int], bytes]
 def header_text(block: bytes) -> Folded:
     """A header block as searched: a line for each field, "name: value", encoded words decoded; folds count as the
     white space they are."""
-    if block.isascii() and b"=?" not in block:
+    if block.isascii() and b"=?" not in block and ESCAPE not in block:
         lines = block.lower().replace(b"\r\n", b"\n").replace(b"\t", b" ")
         return lines.replace(b"\n ", b" ")
     return fold("\n".join([f"{field.name}: {decode_words(unfold(field.value))}" for field in split_fields(block)]))
@@ -67,7 +68,7 @@ def part_text(part: Part, read: Read) -> Folded:
     data, part = read(part.offset, size), part._replace(offset=0, size=size)
     if not part.charset or part.charset.lower().startswith(_ASCII_STAYS):
         raw = decode_bytes(part, data, PART_LIMIT)
-        if raw.isascii():
+        if raw.isascii() and ESCAPE not in raw:  # ESC begins kanji in ISO-2022-JP
             return raw.lower()
     return fold(decode_part(part, data, PART_LIMIT))
 

@@ -178,6 +178,7 @@ LANGUAGES = {
     "ja-iso-2022-jp": ("ja", "iso2022_jp", "iso-2022-jp", ("coreutils", "bash"), ("gtk20-properties", "gnupg2")),
     "ko-euc-kr": ("ko", "euc_kr", "euc-kr", ("git", "coreutils"), ("gtk20-properties", "libc")),
     "ru-koi8-r": ("ru", "koi8_r", "koi8-r", ("git", "coreutils"), ("gtk20-properties", "gnupg2")),
+    "ru-koi8-raw": ("ru", "koi8_r", "", ("git", "coreutils"), ("gtk20-properties", "gnupg2")),
     "ru-raw": ("ru", "cp1251", "", ("git", "coreutils"), ("gtk20-properties", "gnupg2")),
     "ar-utf-8": ("ar", "utf_8", "utf-8", ("glib20", "gtk30"), ("gtk20-properties",)),
 }
