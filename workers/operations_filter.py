@@ -14,14 +14,14 @@ from typing import Any
 from echomox.config.senderlists import filter_of
 from echomox.delivery.acquaintance import EVIDENCE, author
 from echomox.errors import ConfigError
-from echomox.filter import stats as known
-from echomox.filter.ahead import Raw
-from echomox.filter.explain import DETAILS, details, timing
-from echomox.filter.explain import explain as judge
 from echomox.filter.features import READ_BYTES, Envelope
+from echomox.filter.learning.ahead import Raw
+from echomox.filter.learning.training import envelope_of
 from echomox.filter.stages import auth
 from echomox.filter.stages.membranes import rules_of
-from echomox.filter.training import envelope_of
+from echomox.filter.tools import stats as known
+from echomox.filter.tools.explain import DETAILS, details, timing
+from echomox.filter.tools.explain import explain as judge
 from echomox.filter.weights import DIRECTORY, ROW, STATE, StateFile
 from workers.operations_mail import find_message
 from workers.site import Refused, Site

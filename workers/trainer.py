@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from echomox.config.schema import JunkFilter
 from echomox.dns.psl import load as load_suffixes
-from echomox.filter.alarm import Watch
-from echomox.filter.desk import BATCH, Applied, Desk, mend, state
-from echomox.filter.learners import Method, with_prior
+from echomox.filter.learning.alarm import Watch
+from echomox.filter.learning.desk import BATCH, Applied, Desk, mend, state
+from echomox.filter.learning.learners import Method, with_prior
 from echomox.filter.lexicon import lexicon
 from echomox.filter.stages import esn, membranes, with_own
 from echomox.filter.weights import DIRECTORY, StateFile, mend_state, publish, record, share

@@ -67,8 +67,8 @@ def run_explain(args: argparse.Namespace) -> int:
     else:
         answer = _explain_bytes(args, account, _content(args.message), wanted)
     if args.plot:
-        from echomox.filter import plots
-        from echomox.filter.drawings import drawings
+        from echomox.filter.tools import plots
+        from echomox.filter.tools.drawings import drawings
 
         written = plots.write(Path(args.plot), drawings(answer))
         filter_trials.told_plots(Path(args.plot), written)
@@ -94,8 +94,8 @@ def _content(name: str) -> bytes:
 def _explain_bytes(args: argparse.Namespace, account: str, data: bytes, wanted: list[str]) -> dict[str, Any]:
     """In this process, as the owner of the data: a file may be larger than a request to the server."""
     from echomox.cli.control import own_site
-    from echomox.filter.ahead import Raw
     from echomox.filter.features import Envelope
+    from echomox.filter.learning.ahead import Raw
     from workers.operations_filter import explain_message
     from workers.refused import Refused
 

@@ -1,4 +1,4 @@
-"""What `echomox filter explain` prints for people, from the dictionary of `echomox.filter.explain`."""
+"""What `echomox filter explain` prints for people, from the dictionary of `echomox.filter.tools.explain`."""
 
 from __future__ import annotations
 

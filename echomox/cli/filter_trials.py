@@ -50,9 +50,9 @@ def configure(commands: Commands) -> None:
 
 def run_eval(args: argparse.Namespace) -> int:
     from echomox.config.schema import JunkFilter
-    from echomox.filter import figures, plots, table
-    from echomox.filter.corpus import CorpusError, load
-    from echomox.filter.evaluate import PROTOCOLS, Evaluation, Plan
+    from echomox.filter.tools import figures, plots, table
+    from echomox.filter.tools.corpus import CorpusError, load
+    from echomox.filter.tools.evaluate import PROTOCOLS, Evaluation, Plan
 
     protocols = tuple(args.protocol or PROTOCOLS)
     for name in protocols:
@@ -82,7 +82,7 @@ def told_plots(directory: Path, written: list[str]) -> None:
 
 def run_serve_json(args: argparse.Namespace) -> int:
     from echomox.config.schema import JunkFilter
-    from echomox.filter.servejson import lines_of, serve
+    from echomox.filter.tools.servejson import lines_of, serve
 
     # To be told to end is no reason to leave the scratch account behind.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -133,8 +133,8 @@ def run_rules(args: argparse.Namespace) -> int:
 def run_replay(args: argparse.Namespace) -> int:
     from echomox.cli.control import own_site
     from echomox.config.senderlists import filter_of
-    from echomox.filter import figures
-    from echomox.filter.replay import replay
+    from echomox.filter.tools import figures
+    from echomox.filter.tools.replay import replay
     from echomox.log import logger
     from workers.refused import Refused
 
@@ -245,8 +245,8 @@ async def _ask_trainer(paths: Paths, account: str) -> dict[str, Any] | None:
 def _retrain_here(paths: Paths, account: str) -> dict[str, Any]:
     from echomox.cli.control import own_site
     from echomox.errors import ConfigError
-    from echomox.filter.desk import retrain
-    from echomox.filter.learners import Method
+    from echomox.filter.learning.desk import retrain
+    from echomox.filter.learning.learners import Method
     from echomox.filter.stages import membranes, with_own
     from echomox.filter.stages.membranes import rules_of
     from echomox.log import logger

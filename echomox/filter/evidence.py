@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echomox.filter.context import Question
+from echomox.filter.counts.known import KEY, Odds, look_up
 from echomox.filter.features import Features
 from echomox.filter.hashed import Hashed, Places
-from echomox.filter.known import KEY, Odds, look_up
 from echomox.filter.tokens import Text
 
 Floats = NDArray[np.float32]

@@ -28,10 +28,10 @@ from echomox.config.schema import JunkFilter
 from echomox.filter import combine
 from echomox.filter.combine import DECIDES
 from echomox.filter.context import Context, Question, Stage, no_models, no_opinion, nothing
+from echomox.filter.counts.readers import Reader, Readers
 from echomox.filter.features import READ_BYTES, Envelope, Features, read
-from echomox.filter.learners import decode
+from echomox.filter.learning.learners import decode
 from echomox.filter.pipeline import Run
-from echomox.filter.readers import Reader, Readers
 from echomox.filter.stages import STAGES, affect
 from echomox.ipc import spool
 from echomox.ipc.schema import Classify, Evidence, Verdict

@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from echomox.filter import weights, wordmap, words
+from echomox.filter import weights
+from echomox.filter.counts import wordmap, words
 
 
 class Wrong(NamedTuple):

@@ -29,9 +29,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from echomox.config.schema import JunkFilter
+from echomox.filter.counts.words import READ, junk_path
 from echomox.filter.evidence import INPUTS
 from echomox.filter.stages import esn
-from echomox.filter.words import READ, junk_path
 from echomox.log import Log
 from echomox.reservoir import ridge
 from echomox.reservoir.esn import POOLS

@@ -11,9 +11,6 @@ from echomox.imap.sorting import Criterion
 from echomox.imap.threads import Items
 from echomox.store import (
     acl,
-    affect,
-    backlog,
-    fill,
     mailboxes,
     messages,
     metadata,
@@ -44,9 +41,11 @@ from echomox.store.engine import (
     SendLimits,
     Virtual,
 )
+from echomox.store.rows import affect, backlog
 from echomox.store.search import scoring as score_steps
 from echomox.store.search import search as search_messages
 from echomox.store.search import searching as search_steps
+from echomox.store.text import fill
 
 
 def finished(steps: Generator[None, None, list[int]]) -> list[int]:

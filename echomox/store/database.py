@@ -20,11 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from echomox.store.compact import Lexicon, functions
 from echomox.store.disk import Disk
 from echomox.store.engine import DEFAULT_MAILBOXES, StoreError
+from echomox.store.rows.compact import Lexicon, functions
+from echomox.store.text.words import fold
 from echomox.store.upgrades import VERSION, upgrade
-from echomox.store.words import fold
 
 BUSY_TIMEOUT = 5.0
 PATIENT = f"PRAGMA busy_timeout={1000 * BUSY_TIMEOUT:.0f}"

@@ -17,12 +17,13 @@ from operator import itemgetter
 from typing import Any
 
 from echomox.message.structure import Part, Structure
-from echomox.store import affect, close, compact, mailboxes, messages, muted, names, sortkeys
+from echomox.store import mailboxes, messages, muted, names, sortkeys
 from echomox.store.database import UID_BITS, Write
 from echomox.store.engine import DEFAULT_MAILBOXES, Addition, LimitExceeded, NoSuchMailbox, Target
 from echomox.store.flags import SEEN, after_transfer, counts, is_free, label
 from echomox.store.journal import Row
-from echomox.store.packing import EMPTY, REST, delivery_mark, pack_envelope, pack_parts
+from echomox.store.rows import affect, close, compact
+from echomox.store.rows.packing import EMPTY, REST, delivery_mark, pack_envelope, pack_parts
 
 SHARED = [
     "crc",

@@ -22,12 +22,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echomox.log import logger
-from echomox.store import compact, journal, mailboxes, messages, virtual
+from echomox.store import journal, mailboxes, messages, virtual
 from echomox.store.database import FILES_PER_DIRECTORY, UID_BITS, Database, Write
 from echomox.store.disk import Disk
 from echomox.store.insert import insert_rows
 from echomox.store.journal import Record, Row
-from echomox.store.packing import delivery_mark
+from echomox.store.rows import compact
+from echomox.store.rows.packing import delivery_mark
 
 LOG = logger("store")
 UID_JUMP = 1000

@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from echomox.message.mime import parse
-from echomox.store import compact, fulltext, mailboxes, muted
+from echomox.store import mailboxes, muted
 from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import StoreError
 from echomox.store.insert import structure_values
+from echomox.store.rows import compact
+from echomox.store.text import fulltext
 
 BATCH = 200
 """Contents of one transaction."""

@@ -16,13 +16,14 @@ from array import array
 from collections.abc import Callable, Generator
 
 from echomox.imap.search import And, Body, Fuzzy, Header, Key, Not, ObjectId, Or, Text, When
-from echomox.store import backlog, fulltext, fuzzy
 from echomox.store.database import UID_MASK, Database
 from echomox.store.engine import StoreError
-from echomox.store.fulltext import UNLISTED, Found, Reader, Section
-from echomox.store.matching import CHUNK, MATCHER, messages
+from echomox.store.rows import backlog
+from echomox.store.text import fulltext, fuzzy
+from echomox.store.text.fulltext import UNLISTED, Found, Reader, Section
+from echomox.store.text.matching import CHUNK, MATCHER, messages
+from echomox.store.text.words import Plan, fold, octets, plan, plan_marks, plan_pair, plan_value
 from echomox.store.translate import ALL, SECTIONS, TRANSLATE, Condition, Steps, View, header_value, join, translate
-from echomox.store.words import Plan, fold, octets, plan, plan_marks, plan_pair, plan_value
 
 FEW = 100  # messages that are sooner read than looked up
 WORK = 50_000  # rows of a statement, by the weight of its condition

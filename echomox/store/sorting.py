@@ -17,9 +17,9 @@ import numpy as np
 
 from echomox.imap.sorting import Criterion
 from echomox.imap.threads import Items
-from echomox.store import backlog
 from echomox.store.database import UID_MASK, Database
-from echomox.store.postings import Numbers, parsed
+from echomox.store.rows import backlog
+from echomox.store.text.postings import Numbers, parsed
 from echomox.store.virtual import message_source
 
 PIECE = 10_000

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from echomox.message.encoded import decode_words
 from echomox.message.subject import base_subject
-from echomox.store.compact import Lexicon, shape
+from echomox.store.rows.compact import Lexicon, shape
 
 REFERENCES = 200
 """Most references of a message that are kept: the first, and the last ones."""

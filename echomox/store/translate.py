@@ -32,12 +32,12 @@ from echomox.imap.search import (
     Text,
     When,
 )
-from echomox.store.compact import text_sql
 from echomox.store.database import UID_BITS, UID_MASK, Database
 from echomox.store.engine import WIRE_FLAGS
-from echomox.store.fulltext import Reader, Section
-from echomox.store.postings import Numbers, parsed
-from echomox.store.words import fold
+from echomox.store.rows.compact import text_sql
+from echomox.store.text.fulltext import Reader, Section
+from echomox.store.text.postings import Numbers, parsed
+from echomox.store.text.words import fold
 
 Steps = Generator[None, None, set[int]]
 

@@ -27,13 +27,15 @@ from dataclasses import dataclass
 
 from echomox.config.paths import Paths
 from echomox.message.mime import parse
-from echomox.store import backlog, compact, fulltext, messages, sortkeys
+from echomox.store import messages, sortkeys
 from echomox.store.database import FILES_PER_DIRECTORY, Database, Write
 from echomox.store.engine import NoSuchAccount, StoreError
 from echomox.store.insert import structure_values
-from echomox.store.packing import unpack_parts
 from echomox.store.recover import is_whole
+from echomox.store.rows import backlog, compact
+from echomox.store.rows.packing import unpack_parts
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.text import fulltext
 
 
 @dataclass(frozen=True, slots=True)

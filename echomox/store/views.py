@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from echomox.store import backlog, compact, mailboxes, previews
+from echomox.store import mailboxes
 from echomox.store.content import FileContent
 from echomox.store.database import UID_BITS, UID_MASK, Database, Read, Write
 from echomox.store.engine import COLUMNS, ID_DIGITS, Changes, Mailbox, NoSuchMailbox, Selected, StoreError
 from echomox.store.flags import SEEN
+from echomox.store.rows import backlog, compact, previews
 
 _INSTANCE = f"(SELECT substr(instance, 1, {ID_DIGITS}) || '-' FROM state)"
 HOT = {

@@ -25,7 +25,7 @@ from echomox.imap import search as keys
 from echomox.imap.lexer import Bad, Parser
 from echomox.imap.search import Key
 from echomox.imap.searching import BadCharset, program
-from echomox.store import backlog, compact, mailboxes, messages, names, previews, search, views
+from echomox.store import mailboxes, messages, names, search, views
 from echomox.store.database import UID_BITS, UID_MASK, Database, Write
 from echomox.store.engine import (
     COLUMNS,
@@ -43,6 +43,7 @@ from echomox.store.engine import (
     Selected,
     Virtual,
 )
+from echomox.store.rows import backlog, compact, previews
 
 USES = ("", "\\All", "\\Flagged", "\\Important")
 OUTSIDE = "(special_use IN ('\\Trash', '\\Junk') OR name = 'Rejects')"

@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from echomox.filter import figures
-from echomox.filter.corpus import load
 from echomox.filter.features import read
 from echomox.filter.stages.affect import Found, of
+from echomox.filter.tools import figures
+from echomox.filter.tools.corpus import load
 from echomox.reservoir.affect import FEELINGS, KINDS, WEIGHTS, Affect
 
 NAMES = tuple(WEIGHTS)

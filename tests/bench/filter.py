@@ -41,10 +41,10 @@ from typing import Any, NamedTuple
 import uvloop
 
 from echomox.config.schema import JunkFilter
-from echomox.filter.corpus import load
 from echomox.filter.judge import Judge
 from echomox.filter.stages import STAGES, esn
-from echomox.filter.trial import ACCOUNT, Trial
+from echomox.filter.tools.corpus import load
+from echomox.filter.tools.trial import ACCOUNT, Trial
 from echomox.filter.weights import SharedWeights, block
 from echomox.ipc.frame import LENGTH, encode
 from echomox.ipc.schema import Classify

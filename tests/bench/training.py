@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from echomox.config.schema import JunkFilter
-from echomox.filter.ahead import Raw
+from echomox.filter.counts.words import Writer, junk_path
 from echomox.filter.features import Envelope, Features, read
+from echomox.filter.learning.ahead import Raw
+from echomox.filter.learning.training import Pupil
 from echomox.filter.stages import membranes
-from echomox.filter.training import Pupil
-from echomox.filter.trial import silent
-from echomox.filter.words import Writer, junk_path
+from echomox.filter.tools.trial import silent
 from workers.trainer import warm
 
 CORRECTIONS = 100

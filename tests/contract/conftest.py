@@ -10,7 +10,7 @@ import pytest
 from echomox.config.paths import Paths
 from echomox.store import ENGINES
 from echomox.store.engine import Engine
-from echomox.store.fake import FakeEngine
+from echomox.store.memory.engine import FakeEngine
 from tests.contract.stores import ALICE, BOB
 
 MAKERS = {**{row.name: row.make for row in ENGINES}, "fake": lambda paths: FakeEngine()}

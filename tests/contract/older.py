@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from echomox.message.mime import parse
-from echomox.store import affect, compact, packing
 from echomox.store.database import FILES_PER_DIRECTORY, connect
-from echomox.store.packing import COMPACT, DENSE, REST, WORDS
+from echomox.store.rows import affect, compact, packing
+from echomox.store.rows.packing import COMPACT, DENSE, REST, WORDS
 
 VIEWS = (
     """CREATE VIEW v_part AS

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from echomox.config.paths import Paths
 from echomox.imap.search import And, Body, Fuzzy, HasFlag, Header, Key, Not, Or, Text, When
-from echomox.store import fill, fulltext, search
+from echomox.store import search
 from echomox.store.engine import AccountStore, Target
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.text import fill, fulltext
 from echomox.store.verify import verify
 from tests.contract.stores import ALICE, BOB, add_all, addition, message
 

@@ -23,9 +23,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
-from echomox.filter.corpus import Mail, load
 from echomox.filter.features import Features, read
 from echomox.filter.tokens import field_name
+from echomox.filter.tools.corpus import Mail, load
 from echomox.message.header import end_of_header, split_fields
 
 START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)

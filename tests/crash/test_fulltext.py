@@ -9,9 +9,10 @@ import pytest
 
 from echomox.config.paths import Paths
 from echomox.imap.search import Header, Key, Text
-from echomox.store import fill, fulltext, search
+from echomox.store import search
 from echomox.store.engine import Target
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.text import fill, fulltext
 from tests.contract.stores import ALICE, add_all, addition, message
 
 COUNT = 12

@@ -19,7 +19,7 @@ from echomox.config.paths import Paths
 from echomox.message.mime import parse
 from echomox.store.disk import Disk
 from echomox.store.engine import Addition, FlagOp, Target
-from echomox.store.packing import delivery_mark
+from echomox.store.rows.packing import delivery_mark
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.verify import verify
 

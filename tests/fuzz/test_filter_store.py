@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echomox.filter import wordmap
+from echomox.filter.counts import wordmap
+from echomox.filter.counts.wordmap import Damaged, Totals, WordMap, table_of, write
 from echomox.filter.hashing import hashes
-from echomox.filter.learn import BadRecord, Delta, pack, unpack, unpack_strings
-from echomox.filter.wordmap import Damaged, Totals, WordMap, table_of, write
+from echomox.filter.learning.learn import BadRecord, Delta, pack, unpack, unpack_strings
 
 WORDS = hashes([f"word {n}" for n in range(60)])
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from echomox.imap import multisearch, searching, sorting, threads
 from echomox.imap.lexer import Bad, Parser
 from echomox.message.structure import Part
-from echomox.store import attachments, fuzzy, sortkeys
-from echomox.store.words import fold
+from echomox.store import sortkeys
+from echomox.store.text import attachments, fuzzy
+from echomox.store.text.words import fold
 
 WORDS = (
     b" ", b"(", b")", b"RETURN", b"PARTIAL", b"1:2", b"-1:-5", b"UPDATE", b"CONTEXT", b"ALL", b"REVERSE", b"DATE",

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from echomox.filter.ahead import helpers
+from echomox.filter.learning.ahead import helpers
 from tests.process.harness import Server, alive, children_of, command, wait_until
 
 NUMBER = 160

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from echomox.store import compact
+from echomox.store.rows import compact
 from tests.process.harness import ROOT, Server, command, wait_until
 
 TRAINED = 30

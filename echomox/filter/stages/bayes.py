@@ -28,9 +28,9 @@ from math import exp, log
 import numpy as np
 
 from echomox.filter.context import Context, Question, no_opinion
+from echomox.filter.counts.known import Known, Odds, known, look_up
 from echomox.filter.features import Features
 from echomox.filter.hashed import Places, strings
-from echomox.filter.known import Known, Odds, known, look_up
 from echomox.ipc.schema import Evidence
 
 NAME = "bayes"

@@ -37,9 +37,9 @@ from echomox.config.schema import JunkFilter
 from echomox.config.senderlists import decided_by
 from echomox.filter.combine import DECIDES
 from echomox.filter.context import Context, Question, no_opinion
+from echomox.filter.counts.known import KEY, Known, look_up
 from echomox.filter.features import Features
 from echomox.filter.identities import counted
-from echomox.filter.known import KEY, Known, look_up
 from echomox.ipc.schema import Evidence
 
 NAME = "reputation"

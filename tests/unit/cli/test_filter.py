@@ -11,10 +11,10 @@ import pytest
 
 from echomox.cli.filter_text import _objects
 from echomox.cli.main import main
-from echomox.filter.drawings import drawings
+from echomox.filter.counts.words import junk_path
 from echomox.filter.stages import STAGES
+from echomox.filter.tools.drawings import drawings
 from echomox.filter.weights import DIRECTORY, StateFile
-from echomox.filter.words import junk_path
 from echomox.reservoir.affect import FIELDS
 from echomox.store import open_engine
 from echomox.store.engine import SendLimits

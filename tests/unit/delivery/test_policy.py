@@ -18,7 +18,7 @@ from echomox.delivery.policy import AddressRules
 from echomox.delivery.srs import Srs
 from echomox.dns.fake import FakeResolver
 from echomox.filter.decide import decide
-from echomox.filter.training import envelope_of
+from echomox.filter.learning.training import envelope_of
 from echomox.ipc.schema import Evidence, Verdict
 from tests.unit.delivery.world import auth, facts, snapshot, source, to
 from tests.unit.smtpd.support import QUIET

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from echomox.config.schema import JunkFilter
-from echomox.filter import ahead, training
-from echomox.filter.ahead import CHUNK, WORTH, Ahead, Raw, packed, prepared, sent, unpacked
 from echomox.filter.context import Stage
+from echomox.filter.counts.words import Writer, junk_path
 from echomox.filter.evidence import outline
 from echomox.filter.features import VOCABULARY, Envelope, read
-from echomox.filter.learners import METHOD, Method
+from echomox.filter.learning import ahead, training
+from echomox.filter.learning.ahead import CHUNK, WORTH, Ahead, Raw, packed, prepared, sent, unpacked
+from echomox.filter.learning.learners import METHOD, Method
+from echomox.filter.learning.training import Pupil
 from echomox.filter.stages import STAGES, esn, ngrams
 from echomox.filter.tokens import Text
-from echomox.filter.training import Pupil
-from echomox.filter.trial import silent
-from echomox.filter.words import Writer, junk_path
+from echomox.filter.tools.trial import silent
 from tests.unit.filter.test_parts import mail, sums
 
 NUMBER = WORTH + 3 * CHUNK

@@ -6,11 +6,11 @@ import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.filter import combine
-from echomox.filter.alarm import EARLIER, RECENT, Lesson, Watch, lessons_of, watch
 from echomox.filter.context import Context, nothing
-from echomox.filter.desk import learn
 from echomox.filter.features import read
-from echomox.filter.trial import silent
+from echomox.filter.learning.alarm import EARLIER, RECENT, Lesson, Watch, lessons_of, watch
+from echomox.filter.learning.desk import learn
+from echomox.filter.tools.trial import silent
 from echomox.ipc.schema import Evidence
 from echomox.log import Log, Sink
 from tests.unit.filter.test_learning import Account

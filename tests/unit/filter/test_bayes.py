@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from echomox.filter.context import Context
+from echomox.filter.counts.known import PRIOR, STRENGTH, UNIT, known, probability
+from echomox.filter.counts.known import log_odds as odds_of
 from echomox.filter.features import read
 from echomox.filter.hashed import strings
-from echomox.filter.known import PRIOR, STRENGTH, UNIT, known, probability
-from echomox.filter.known import log_odds as odds_of
 from echomox.filter.stages import STAGES, bayes
 from tests.unit.filter import support
 

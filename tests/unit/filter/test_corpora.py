@@ -8,9 +8,9 @@ import sqlite3
 import pytest
 
 from echomox.config.schema import JunkFilter
-from echomox.filter import servejson
-from echomox.filter.corpus import CorpusError, load
-from echomox.filter.training import Pupil
+from echomox.filter.learning.training import Pupil
+from echomox.filter.tools import servejson
+from echomox.filter.tools.corpus import CorpusError, load
 from tests.corpus.shapes import PLACES, SHAPES, shaped
 from tests.unit.filter.test_parts import mail
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from echomox.config.schema import JunkFilter
-from echomox.filter import evaluate, figures, plots, servejson, table
-from echomox.filter.corpus import CorpusError, halves, load
-from echomox.filter.desk import learn
-from echomox.filter.evaluate import Evaluation, Plan
-from echomox.filter.explain import details
 from echomox.filter.features import read
-from echomox.filter.padding import padded, plain_text
-from echomox.filter.replay import replay
+from echomox.filter.learning.desk import learn
 from echomox.filter.stages import STAGES, membranes, with_own
 from echomox.filter.stages.membranes import default_rules, rules_from
-from echomox.filter.trial import silent
+from echomox.filter.tools import evaluate, figures, plots, servejson, table
+from echomox.filter.tools.corpus import CorpusError, halves, load
+from echomox.filter.tools.evaluate import Evaluation, Plan
+from echomox.filter.tools.explain import details
+from echomox.filter.tools.padding import padded, plain_text
+from echomox.filter.tools.replay import replay
+from echomox.filter.tools.trial import silent
 from tests.unit.filter.test_learning import Account
 from tests.unit.filter.test_parts import mail
 

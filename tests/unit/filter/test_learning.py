@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from echomox.config.schema import JunkFilter
-from echomox.filter import stats
 from echomox.filter.context import Stage
-from echomox.filter.desk import BATCH, learn, retrain, state
-from echomox.filter.explain import DETAILS, details, explain
+from echomox.filter.counts.readers import Reader, Readers
+from echomox.filter.counts.words import Writer, junk_path
 from echomox.filter.features import READ_BYTES
 from echomox.filter.hashing import hashes
 from echomox.filter.judge import Judge, fallback_judge
-from echomox.filter.learn import BadRecord, Delta, Spelling, pack, unpack, unpack_strings
-from echomox.filter.readers import Reader, Readers
+from echomox.filter.learning.desk import BATCH, learn, retrain, state
+from echomox.filter.learning.learn import BadRecord, Delta, Spelling, pack, unpack, unpack_strings
 from echomox.filter.stages.membranes import default_rules
-from echomox.filter.words import Writer, junk_path
+from echomox.filter.tools import stats
+from echomox.filter.tools.explain import DETAILS, details, explain
 from echomox.ipc.schema import Classify
 from echomox.log import Log, Sink
 from echomox.store.engine import LearnItem, StoreError

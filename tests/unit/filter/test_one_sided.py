@@ -6,7 +6,7 @@ import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.combine import combine, logit
-from echomox.filter.trial import Trial
+from echomox.filter.tools.trial import Trial
 from tests.unit.filter.test_parts import mail
 
 CRUDE = (

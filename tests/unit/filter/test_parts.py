@@ -14,19 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echomox.config.schema import JunkFilter
-from echomox.filter import parts, training
 from echomox.filter.context import Stage, no_opinion
+from echomox.filter.counts.readers import Reader
+from echomox.filter.counts.words import Writer, junk_path
 from echomox.filter.decide import decide
-from echomox.filter.desk import Desk, due, learn, retrain
 from echomox.filter.features import Envelope, read
 from echomox.filter.hashing import hashes
 from echomox.filter.judge import SURE, Asked, Judge
-from echomox.filter.learners import LEARNERS
-from echomox.filter.readers import Reader
+from echomox.filter.learning import parts, training
+from echomox.filter.learning.desk import Desk, due, learn, retrain
+from echomox.filter.learning.learners import LEARNERS
+from echomox.filter.learning.training import Pupil, envelope_of
 from echomox.filter.stages import STAGES
-from echomox.filter.training import Pupil, envelope_of
-from echomox.filter.trial import silent
-from echomox.filter.words import Writer, junk_path
+from echomox.filter.tools.trial import silent
 from echomox.ipc.schema import Evidence, Verdict
 from tests.unit.filter.test_learning import Account
 

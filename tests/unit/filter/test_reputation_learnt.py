@@ -3,9 +3,9 @@
 import pytest
 
 from echomox.config.schema import JunkFilter
-from echomox.filter.desk import learn, retrain
 from echomox.filter.judge import Judge
-from echomox.filter.training import envelope_of
+from echomox.filter.learning.desk import learn, retrain
+from echomox.filter.learning.training import envelope_of
 from echomox.ipc.schema import Classify
 from echomox.log import Log, Sink
 from tests.unit.filter.test_learning import Account, rows

@@ -7,9 +7,9 @@ import pytest
 
 from echomox.config.paths import Paths
 from echomox.config.schema import JunkFilter
+from echomox.filter.counts.readers import Readers
+from echomox.filter.counts.words import Writer
 from echomox.filter.judge import Judge
-from echomox.filter.readers import Readers
-from echomox.filter.words import Writer
 from echomox.ipc import unix
 from echomox.ipc.channel import Client
 from echomox.ipc.classify import ClassifierPool

@@ -10,10 +10,10 @@ import pytest
 
 from echomox.config.schema import JunkFilter
 from echomox.filter.context import Context
+from echomox.filter.counts.known import log_odds
 from echomox.filter.evidence import GROUPS, INPUTS, LIMIT, PLACE, STEPS, inputs, named, outline
 from echomox.filter.features import read
 from echomox.filter.hashed import strings
-from echomox.filter.known import log_odds
 from echomox.filter.stages import esn
 from echomox.filter.tokens import Text
 from echomox.reservoir.esn import POOLS

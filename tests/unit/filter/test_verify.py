@@ -8,11 +8,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from echomox.filter.counts.wordmap import NOTHING, table_of, write
+from echomox.filter.counts.words import Writer, junk_path, map_path
 from echomox.filter.hashing import hashes
 from echomox.filter.verify import verify
 from echomox.filter.weights import DIRECTORY, STATE, WEIGHTS, StateFile
-from echomox.filter.wordmap import NOTHING, table_of, write
-from echomox.filter.words import Writer, junk_path, map_path
 
 
 @pytest.fixture

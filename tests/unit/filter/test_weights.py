@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from echomox.config.schema import JunkFilter
-from echomox.filter.learners import with_prior
+from echomox.filter.counts.words import PARTS, READ, SCHEMA, VERSION
+from echomox.filter.learning.learners import with_prior
 from echomox.filter.stages import esn
 from echomox.filter.weights import (
     STATE,
@@ -29,7 +30,6 @@ from echomox.filter.weights import (
     unblock,
     verify,
 )
-from echomox.filter.words import PARTS, READ, SCHEMA, VERSION
 from echomox.log import Log, Sink
 from echomox.reservoir import ridge
 from echomox.reservoir.esn import POOLS

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echomox.filter import wordmap
+from echomox.filter.counts import wordmap
+from echomox.filter.counts.readers import Reader
+from echomox.filter.counts.wordmap import Damaged, Table, Totals, WordMap, table_of, together, write
+from echomox.filter.counts.words import Writer, junk_path, map_path
 from echomox.filter.hashing import hashes
-from echomox.filter.learn import Delta
-from echomox.filter.readers import Reader
-from echomox.filter.wordmap import Damaged, Table, Totals, WordMap, table_of, together, write
-from echomox.filter.words import Writer, junk_path, map_path
+from echomox.filter.learning.learn import Delta
 
 TOTALS = Totals(7, 4, 3, 0.3)
 
@@ -273,7 +273,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.unit.filter.test_wordmap import teach
-from echomox.filter.words import Writer
+from echomox.filter.counts.words import Writer
 writer = Writer(Path(sys.argv[1]))
 print("ready", flush=True)
 for n in range(100000):

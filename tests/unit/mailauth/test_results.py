@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echomox.dns.types import canonical_name
-from echomox.filter.training import envelope_of
+from echomox.filter.learning.training import envelope_of
 from echomox.mailauth.arc import ArcResult
 from echomox.mailauth.check import AuthResults, MailFacts
 from echomox.mailauth.dkim import DkimResult

@@ -11,8 +11,8 @@ from echomox.message.charsetguess import LOOK, guess, is_iso2022_jp
 from echomox.message.encoded import decode_words
 from echomox.message.mime import parse
 from echomox.message.text import preview
-from echomox.store.match import header_text, part_text
-from echomox.store.words import fold
+from echomox.store.text.match import header_text, part_text
+from echomox.store.text.words import fold
 
 CHINESE = "您好！我公司有多种优惠产品，价格合理，质量保证，欢迎来电咨询。如需进一步了解，请与我们联系。"
 TAIWAN = "您好！本公司提供各種優惠商品，價格合理，品質保證，歡迎來電洽詢。如果您不想再收到此信，請通知我們。"

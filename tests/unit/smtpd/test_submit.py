@@ -16,7 +16,7 @@ from echomox.delivery.incoming import Taken
 from echomox.errors import Reply
 from echomox.queue.model import FAILURE_AND_DELAY, NEVER, QueueFull
 from echomox.smtpd.submit import Submit, compared, named
-from echomox.store.fake import FakeEngine
+from echomox.store.memory.engine import FakeEngine
 from tests.unit.net.support import DYNAMIC, Host
 from tests.unit.smtpd.support import Talk, codes, script
 

@@ -9,8 +9,8 @@ import zipfile
 import pytest
 
 from echomox.message.mime import parse
-from echomox.store import attachments
-from echomox.store.match import Needle
+from echomox.store.text import attachments
+from echomox.store.text.match import Needle
 
 WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

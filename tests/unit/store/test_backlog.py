@@ -13,8 +13,8 @@ import pytest
 from echomox.config.paths import Paths
 from echomox.imap.search import Header
 from echomox.imap.sorting import Criterion
-from echomox.store import backlog
 from echomox.store.engine import COLUMNS, AccountStore
+from echomox.store.rows import backlog
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.upgrades import VERSION, upgrade
 from echomox.store.verify import verify

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echomox.message.mime import parse
-from echomox.store import close, compact, guess, packing, traces
 from echomox.store.insert import structure_values
+from echomox.store.rows import close, compact, guess, packing, traces
 from tests.unit.store.test_packing import BODIES, GUESSED, HEADERS, TRACE
 
 SAID = b'{"place": "inbox", "account": "ann", "weight": 0.0815, "reasons"}'

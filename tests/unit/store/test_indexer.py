@@ -13,9 +13,9 @@ import pytest
 
 from echomox.config.paths import Paths
 from echomox.log import logger
-from echomox.store import fulltext
 from echomox.store.engine import NoSuchAccount
 from echomox.store.sqlite import SqliteEngine
+from echomox.store.text import fulltext
 from tests.contract.stores import ALICE, BOB, fill
 from workers.indexer import LEAST, SCAN, Indexer
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echomox.message.mime import parse
-from echomox.store import affect, guess, packing
 from echomox.store.insert import structure_values
-from echomox.store.packing import COMPACT, DENSE, WORDS
+from echomox.store.rows import affect, guess, packing
+from echomox.store.rows.packing import COMPACT, DENSE, WORDS
 
 OF_ACCOUNT = packing.words_of(b"Hello Ann, Bob and ", b"Delivered-To: ann@a.example\r\n")
 EVERY = {"form 1": WORDS[COMPACT], "form 2": WORDS[DENSE], "of an account": OF_ACCOUNT}

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from echomox.store import postings
-from echomox.store.postings import Entries, decode, encode, find, mark, merge
+from echomox.store.text import postings
+from echomox.store.text.postings import Entries, decode, encode, find, mark, merge
 
 Table = dict[bytes, list[int]]
 

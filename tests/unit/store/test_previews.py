@@ -9,8 +9,8 @@ import pytest
 
 from echomox.config.paths import Paths
 from echomox.message.mime import parse
-from echomox.store import previews
 from echomox.store.content import WHOLE_READ
+from echomox.store.rows import previews
 from echomox.store.sqlite import SqliteEngine
 from tests.contract.stores import ALICE, add, message
 from tests.corpus import sample

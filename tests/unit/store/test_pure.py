@@ -6,7 +6,7 @@ import pytest
 
 from echomox.store import flags, names
 from echomox.store.engine import BadMailboxName, FlagOp, LimitExceeded, NoSuchAccount
-from echomox.store.match import Needle, field_values
+from echomox.store.text.match import Needle, field_values
 
 
 @pytest.mark.parametrize(

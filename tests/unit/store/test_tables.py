@@ -7,9 +7,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echomox.store import tables
-from echomox.store.tables import Pairs, Terms
-from echomox.store.words import PAIR, Folded, fold, octets
+from echomox.store.text import tables
+from echomox.store.text.tables import Pairs, Terms
+from echomox.store.text.words import PAIR, Folded, fold, octets
 
 PATTERN = re.compile(rb"(?<![0-9a-z_\x80-\xff])([0-9a-z_\x80-\xff]+) (?=([0-9a-z_\x80-\xff]{1,4}))")
 TEXTS = (

@@ -12,8 +12,8 @@ import pytest
 
 from echomox.config.paths import Paths
 from echomox.imap.search import Body, Header, Key, Text
-from echomox.store import compact, vocabulary
 from echomox.store.engine import COLUMNS
+from echomox.store.rows import compact, vocabulary
 from echomox.store.sqlite import SqliteEngine
 from echomox.store.verify import verify
 from tests.contract.stores import ALICE, add, message

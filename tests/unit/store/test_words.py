@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echomox.store.words import Folded, Plan, fold, marks, octets, plan, plan_marks, plan_pair, plan_value, terms
+from echomox.store.text.words import Folded, Plan, fold, marks, octets, plan, plan_marks, plan_pair, plan_value, terms
 from tests.unit.store.test_tables import pairs
 
 TEXT = st.text(
