@@ -5,16 +5,13 @@ the amounts of the five signals in the skin become one probability:
 
     z = BIAS + sum of WEIGHTS[signal] * amount
     beyond BEND, z becomes BEND + SLOPE * ln(1 + z - BEND);  below -LIMIT, -LIMIT
-    below CALM, z becomes CALM + DOUBT * (z - CALM), as far as BIAS; what is below BIAS moves with it
     P = 1 / (1 + exp(-z))
 
 Amounts are in units of log-odds by the convention of the rule file, so the weights are plain: evidence for ham,
 authentication and reputation count against spam and phishing. BIAS makes a message of which nothing can be
 said a probable ham, and so one that is merely careless (without a date, without a Message-ID). The bend makes
 the way to P > 0.8, where mail is refused, long: newsletters that somebody wants look much like advertising to
-rules, and only what a reader says can tell them apart. DOUBT is what silence is worth: of mail of which the rules say
-next to nothing (all of it, in languages whose words they do not have) about a tenth is taken for spam, not a hundredth;
-only evidence for ham makes it less.
+rules, and only what a reader says can tell them apart.
 
 The first of the reasons holds the five signals, the others are the rules that moved most, strongest first.
 """
@@ -46,9 +43,6 @@ LIMIT = 8.0
 BEND = 0.5
 SLOPE = 0.795
 """P is 0.8 where z would be 2.55."""
-CALM = -0.85
-"""Where P is 0.3: what is below stays there."""
-DOUBT = 0.5
 REASONS = 6
 
 
@@ -118,9 +112,7 @@ def log_odds(amounts: Mapping[str, float]) -> float:
         z += WEIGHTS[name] * amounts[name]
     if z > BEND:
         return BEND + SLOPE * log(1.0 + z - BEND)
-    if z < CALM:
-        return CALM + DOUBT * (max(z, BIAS) - CALM) + min(0.0, max(-LIMIT, z) - BIAS)
-    return z
+    return max(-LIMIT, z)
 
 
 def evidence(found: Outcome, brief: bool = False) -> Evidence:
