@@ -9,10 +9,11 @@ An account that was taught fewer than LEAST messages of one kind does not know t
 say is counted, but only the other parts, and lists the user wrote, act (`Verdict.acts`). P that is told of such
 an account is what those make of the message, moved by how much more often spam was taught than ham,
 
-    logit(P) = logit(acts) + ln((spam + 1) / (ham + 1))
+    logit(P) = doubted(logit(acts)) + ln((spam + 1) / (ham + 1))
 
 or what all parts say, if that is less: parts that have seen nothing but spam call everything spam. So P orders mail as
-the rules do, and says how mail was so far.
+the rules do, and says how mail was so far. `doubted` halves what is below LOW: rules that know nothing of a message say
+0.01, which is no knowledge.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ SURE = 20
 INBOX = 0.28
 """Before so many messages of spam, what all parts say of a one-sided account is told up to INBOX, whatever was taught
 more often."""
+
+
+def doubted(z: float) -> float:
+    """Log-odds of what rules say, as far as they are told of an account that knows one kind of mail only."""
+    return combine.LOW + (z - combine.LOW) / 2 if z < combine.LOW else z
 
 
 class Asked(NamedTuple):
@@ -171,7 +177,8 @@ class Judge:
         if context.ham + context.spam and min(context.ham, context.spam) < LEAST:
             unlearned = self._unlearned(context)
             acts = min(probability, unlearned)
-            counted = combine.sigmoid(combine.logit(unlearned) + log((context.spam + 1) / (context.ham + 1)))
+            often = log((context.spam + 1) / (context.ham + 1))
+            counted = combine.sigmoid(doubted(combine.logit(unlearned)) + often)
             little = INBOX * probability if context.spam < SURE else 0.0
             probability = max(acts, little, min(probability, counted))
         parts = self._parts if complete else "fallback"

@@ -65,8 +65,6 @@ _HEAD_SALT = np.uint32(0x5BD1E995)
 _TOP = np.uint64(64 - BITS)
 _STEP = Struct("<i")
 _GAP = 255
-_LEADS = (0xC2, 0xDF)
-"""First bytes of UTF-8's sequences of two."""
 
 
 # -- features ------------------------------------------------------------------
@@ -81,12 +79,14 @@ def head_bytes(fields: Sequence[tuple[str, bytes]], limit: int = HEAD_BYTES) -> 
             value = value[:FIELD_BYTES]
         if b"=?" in value:
             value = decode_words(value).encode("utf-8", "replace")
+        if not value.isascii():
+            value = folded(value)
         start = _known_start(name) if len(name) <= REPEATED else _start(name)
         pieces += (start, value)
         size += len(start) + len(value)
         if size >= limit:
             break
-    return folded(b"".join(pieces)[1:].lower())[:limit]
+    return b"".join(pieces)[1 : limit + 1].lower()
 
 
 def _start(name: str) -> bytes:
@@ -111,17 +111,26 @@ def body_bytes(features: Features, limit: int = BODY_BYTES) -> bytes:
 
 
 def folded(data: bytes) -> bytes:
-    """UTF-8 with one byte in place of each sequence of two, so that a run of four bytes is four letters of Russian,
-    Greek or Arabic, as it is of English; some letters of different alphabets become the same byte."""
+    """UTF-8 as letters: a letter that it writes in two bytes becomes one, one that it writes in three or four becomes
+    two. So a run of four bytes is four letters of Russian, Greek or Arabic, as it is of English, and two of Chinese,
+    Japanese or Korean; some letters of different alphabets become the same bytes. What is no UTF-8 stays; a letter cut
+    at the end is dropped.
+    """
     if data.isascii():
         return data
-    codes = np.frombuffer(data, np.uint8)
-    leads = (codes >= _LEADS[0]) & (codes <= _LEADS[1])
-    leads[-1] = False
-    at = leads.nonzero()[0]
-    out = codes.copy()
-    out[at + 1] = 0x80 | (codes[at] & 1) << 6 | codes[at + 1] & 0x3F
-    return out[~leads].tobytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        if error.reason != "unexpected end of data":
+            return data
+        text = data[: error.start].decode()
+    letters = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    wide = letters >= 0x800
+    at = np.arange(len(letters)) + np.cumsum(wide)
+    out = np.empty(len(letters) + np.count_nonzero(wide), np.uint8)
+    out[at] = np.where(wide, letters & 0xFF, np.where(letters < 0x80, letters, 0x80 | letters & 0x7F))
+    out[at[wide] - 1] = 0x80 | letters[wide] >> 8 & 0x7F
+    return out.tobytes()
 
 
 def _grams(data: bytes, out: NDArray[np.uint32]) -> None:
